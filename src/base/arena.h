@@ -1,7 +1,7 @@
 /* arena.h — memory that is freed all at once. The only module that calls malloc (base/mem.c).
  *
- * An arena is a list of growing chunks. What is allocated from it lives until fd_arena_free or fd_arena_reset; nobody
- * frees single pieces. All blocks are zeroed and aligned to 64 bytes, the width of a cache line and of an AVX-512
+ * An arena is a list of growing chunks. What is allocated from it lives until fd_arena_free; nobody frees
+ * single pieces. All blocks are zeroed and aligned to 64 bytes, the width of a cache line and of an AVX-512
  * register.
  */
 #ifndef FD_BASE_ARENA_H

@@ -38,7 +38,7 @@ typedef struct fd_ctx {
 /* Records a failure (if it is the first) and returns `code`, so that `return FD_FAIL(...)` reads well. */
 fd_status fd_fail(fd_ctx *ctx, fd_status code, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
-/* Puts "text: " before the message of the failure on its way up; call it at most once per layer. Returns ctx->code. */
+/* Puts "text: " before the message of the failure on its way up; at most once per layer. Returns ctx->code. */
 fd_status fd_while(fd_ctx *ctx, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void fd_clear(fd_ctx *ctx);
 const char *fd_status_name(fd_status s);   /* "format", "io", … */
