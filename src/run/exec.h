@@ -35,6 +35,10 @@ fd_status fd_exec_read(fd_ctx *ctx, fd_exec *e, fd_val v, float *dst);
 /* The value's own memory and layout, for callers that fill or read it in place. */
 fd_buf fd_exec_buf(fd_exec *e, fd_val v);
 
+/* Runs the whole list again node by node and names the first node with a NaN or infinity among its outputs (NULL: none).
+ * Parameter gradients are accumulated by this run too: for diagnosis of a step that is thrown away. */
+fd_status fd_exec_find_nonfinite(fd_ctx *ctx, fd_exec *e, const char **scope, const char **op);
+
 typedef struct {
     size_t act_bytes;        /* block of activations, as planned          */
     size_t act_unplanned;    /* what it would be without reuse            */
