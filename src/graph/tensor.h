@@ -55,7 +55,7 @@ static inline uint16_t fd_f32_to_bf16(float f) {
 static inline float fd_get(const fd_buf *t, int64_t i) {
     return t->dt == FD_BF16 ? fd_bf16_to_f32(((const uint16_t *)t->p)[i]) : ((const float *)t->p)[i];
 }
-static inline void fd_set(const fd_buf *t, int64_t i, float v) {
+static inline void fd_put(const fd_buf *t, int64_t i, float v) {
     if (t->dt == FD_BF16) ((uint16_t *)t->p)[i] = fd_f32_to_bf16(v);
     else ((float *)t->p)[i] = v;
 }

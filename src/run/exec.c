@@ -252,7 +252,7 @@ fd_status fd_exec_write(fd_ctx *ctx, fd_exec *e, fd_val v, const void *src) {
     const float *x = src;
     for (int64_t n = 0; n < b.s.n; n++)
         for (int64_t c = 0; c < b.s.c; c++)
-            for (int64_t i = 0; i < fd_pixels(b.s); i++) fd_set(&b, fd_at(&b, n, c, 0, 0) + i * b.block, *x++);
+            for (int64_t i = 0; i < fd_pixels(b.s); i++) fd_put(&b, fd_at(&b, n, c, 0, 0) + i * b.block, *x++);
     return FD_OK;
 }
 
