@@ -1,0 +1,44 @@
+/* job.h — what every long run shares: options about data, folder, ticks, resume; the loop that steps, logs and saves.
+ *
+ * Words and file names are EDM's: a tick is --tick thousand images; every tick appends a line to log.txt and an object
+ * to stats.jsonl; every --snap ticks a network-snapshot-<kimg> (and a grid of pictures) is written, every --dump ticks
+ * a training-state-<kimg>. SIGINT and SIGTERM finish the step, write a state and return FD_E_CANCELLED.
+ */
+#ifndef FD_TRAIN_JOB_H
+#define FD_TRAIN_JOB_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "graph/tensor.h"
+
+typedef struct fd_job_options {
+    const char *data;          /* --data: EDM zip or folder                                               */
+    const char *outdir;        /* --outdir: where the run folder 00000-… is made                          */
+    const char *desc;          /* --desc: appended to the folder's name; NULL = none                      */
+    bool nosubdir;             /* --nosubdir: write straight into outdir                                  */
+    bool dry_run;              /* -n: check everything, print the plan, write nothing                     */
+    bool resume;               /* --resume: continue the newest run in outdir that has the same options; start one if
+                                  there is none. A run that is complete says so and does nothing            */
+    bool cond;                 /* --cond: use the labels                                                  */
+    bool xflip;                /* --xflip: mirror every other draw                                        */
+    int64_t max_size;          /* --max-size: use only so many images, drawn with the seed; 0 = all       */
+    double duration;           /* --duration: images to train on (the command line says millions)         */
+    int batch;                 /* --batch: images per optimiser step                                      */
+    int batch_gpu;             /* --batch-gpu: images per pass; 0 = chosen; changes memory, not the result */
+    uint64_t seed;             /* --seed                                                                  */
+    fd_dtype dtype;            /* --precision: FD_F32 or FD_BF16 compute; weights are always f32          */
+    int64_t tick;              /* --tick: images per tick                                                 */
+    int snap, dump;            /* --snap, --dump: ticks per snapshot and state; 0 = only at the end       */
+    int grid;                  /* pictures per row and column of the grids; 0 = none                      */
+} fd_job_options;
+
+/* Constant, or falling to zero over the last part of the run. lr(x) for x = images / duration:
+ *   warm-up   lr * min(images / ramp, 1)
+ *   tail      lr * (1 - (x - start)/(1 - start)) for x > start           (FD_LR_LINEAR)
+ *             lr * (1 + cos(pi (x - start)/(1 - start)))/2               (FD_LR_COSINE)                    */
+typedef enum { FD_LR_CONSTANT, FD_LR_LINEAR, FD_LR_COSINE } fd_lr_shape;
+typedef struct { double lr, ramp /* images */, start /* of the tail, 0…1 */; fd_lr_shape shape; } fd_lr;
+double fd_lr_at(const fd_lr *s, double images, double duration);
+
+#endif
