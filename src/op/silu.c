@@ -1,0 +1,50 @@
+/* silu — the activation x * sigmoid(x).
+ *   y = x / (1 + exp(-x))
+ * Shapes    x, y [N,C,H,W]
+ * Errors    SHAPE at graph build if x is not f32 or bf16
+ * Backward  silu_bwd: dx (=)
+ * Source    Elfwing et al. 2017; torch.nn.functional.silu
+ *
+ * silu_bwd — dx = dy * s * (1 + x * (1 - s)),  s = sigmoid(x). Shapes and dtype of x.
+ */
+#include "op/rule.h"
+
+fd_status fd_infer_silu(fd_graph *g, fd_node *n) {
+    const fd_value *x = FD_IN(g, n, 0);
+    if (!fd_rule_is_float(x)) return fd_shape_fail(g, n, "x must be f32 or bf16");
+    return fd_set_out(g, n, 0, x->s, x->dt);
+}
+
+fd_status fd_vjp_silu(fd_graph *g, const fd_node *n, const fd_val *gy, fd_val *gx) {
+    if (!gy[0] || !fd_wants(g, n->in[0])) return FD_OK;
+    fd_val in[] = {gy[0], n->in[0]};
+    return fd_rule_done(g, gx[0] = fd_graph_node(g, FD_OP_silu_bwd, in, &n->attr, NULL));
+}
+
+fd_status fd_infer_silu_bwd(fd_graph *g, fd_node *n) {
+    const fd_value *dy = FD_IN(g, n, 0), *x = FD_IN(g, n, 1);
+    if (!fd_same_shape(dy->s, x->s) || !fd_rule_is_float(dy) || !fd_rule_is_float(x))
+        return fd_shape_fail(g, n, "dy and x must have the same shape and be f32 or bf16");
+    return fd_set_out(g, n, 0, x->s, x->dt);
+}
+
+void fd_ref_silu(const fd_call *c) {
+    const fd_buf *x = &c->in[0], *y = &c->out[0];
+#pragma omp parallel for collapse(2) num_threads(fd_ref_threads(c))
+    for (int64_t n = 0; n < x->s.n; n++)
+        for (int64_t k = 0; k < x->s.c; k++) {
+            int64_t from = fd_plane(x, n, k), to = fd_plane(y, n, k);
+            for (int64_t i = 0; i < fd_pixels(x->s); i++) fd_set_pixel(y, to, i, fd_silu64(fd_pixel(x, from, i)));
+        }
+}
+
+void fd_ref_silu_bwd(const fd_call *c) {
+    const fd_buf *dy = &c->in[0], *x = &c->in[1], *dx = &c->out[0];
+#pragma omp parallel for collapse(2) num_threads(fd_ref_threads(c))
+    for (int64_t n = 0; n < x->s.n; n++)
+        for (int64_t k = 0; k < x->s.c; k++) {
+            int64_t pd = fd_plane(dy, n, k), px = fd_plane(x, n, k), to = fd_plane(dx, n, k);
+            for (int64_t i = 0; i < fd_pixels(x->s); i++)
+                fd_set_pixel(dx, to, i, fd_pixel(dy, pd, i) * fd_dsilu64(fd_pixel(x, px, i)));
+        }
+}
