@@ -52,7 +52,7 @@ void fd_ref_add(const fd_call *c) {
         for (int64_t k = 0; k < x->s.c; k++) {
             int64_t px = fd_plane(x, n, k), py = fd_plane(y, n, k), to = fd_plane(z, n, k);
             for (int64_t i = 0; i < fd_pixels(x->s); i++)
-                fd_set_pixel(z, to, i, a * fd_pixel(x, px, i) + b * fd_pixel(y, py, i));
+                fd_put_pixel(z, to, i, a * fd_pixel(x, px, i) + b * fd_pixel(y, py, i));
         }
 }
 
@@ -63,6 +63,6 @@ void fd_ref_scale(const fd_call *c) {
         for (int64_t k = 0; k < x->s.c; k++) {
             int64_t from = fd_plane(x, n, k), to = fd_plane(y, n, k);
             for (int64_t i = 0; i < fd_pixels(x->s); i++)
-                fd_set_pixel(y, to, i, (double)c->attr.a * fd_pixel(x, from, i));
+                fd_put_pixel(y, to, i, (double)c->attr.a * fd_pixel(x, from, i));
         }
 }

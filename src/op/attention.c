@@ -99,7 +99,7 @@ static void attend_query(const fd_call *call, int64_t n, int64_t head, int64_t i
         for (int64_t j = 0; j < len; j++) total += exp(p[j] - top);
     }
     double lse = top + log(total);
-    if (call->out[1].p) fd_set(&call->out[1], fd_at(&call->out[1], n, head, i, 0), (float)lse);
+    if (call->out[1].p) fd_put(&call->out[1], fd_at(&call->out[1], n, head, i, 0), (float)lse);
     for (int64_t d0 = 0; d0 < c; d0 += CHANNELS) {
         double sum[CHANNELS] = {0};
         int64_t d1 = min64(c, d0 + CHANNELS);
@@ -109,7 +109,7 @@ static void attend_query(const fd_call *call, int64_t n, int64_t head, int64_t i
             for (int64_t j = 0; j < len; j++) p[j] = exp(p[j] - lse);
             gather(&v, d0, d1, j0, len, p, sum);
         }
-        for (int64_t d = d0; d < d1; d++) fd_set(y, fd_plane(y, n, head * c + d) + i * y->block, (float)sum[d - d0]);
+        for (int64_t d = d0; d < d1; d++) fd_put(y, fd_plane(y, n, head * c + d) + i * y->block, (float)sum[d - d0]);
     }
 }
 
@@ -130,7 +130,7 @@ static double row_sum(const head_bwd *h, int64_t i) {
 }
 static void store(const head_bwd *h, int which, int64_t d0, int64_t d1, int64_t i, const double *sum) {
     for (int64_t d = d0; d < d1; d++)
-        fd_set(h->dqkv, fd_plane(h->dqkv, h->n, h->head * 3 * h->c + 3 * d + which) + i * h->dqkv->block,
+        fd_put(h->dqkv, fd_plane(h->dqkv, h->n, h->head * 3 * h->c + 3 * d + which) + i * h->dqkv->block,
                (float)sum[d - d0]);
 }
 
@@ -178,7 +178,8 @@ void fd_ref_attention_bwd(const fd_call *call) {
         for (int64_t head = 0; head < call->attr.heads; head++)
             for (int64_t i = 0; i < hw; i++) {
                 head_bwd h = {.q = part_qkv(qkv, n, head, c, 0), .k = part_qkv(qkv, n, head, c, 1),
-                              .v = part_qkv(qkv, n, head, c, 2), .y = part_y(y, n, head, c), .dy = part_y(dy, n, head, c),
+                              .v = part_qkv(qkv, n, head, c, 2), .y = part_y(y, n, head, c),
+                              .dy = part_y(dy, n, head, c),
                               .lse = &call->in[3], .dqkv = &call->out[0], .n = n, .head = head, .c = c, .hw = hw,
                               .factor = 1.0 / sqrt((double)c)};
                 double p[PIECE], dp[PIECE];

@@ -25,6 +25,6 @@ void fd_ref_cast(const fd_call *c) {
     for (int64_t n = 0; n < x->s.n; n++)
         for (int64_t k = 0; k < x->s.c; k++) {
             int64_t from = fd_plane(x, n, k), to = fd_plane(y, n, k);
-            for (int64_t i = 0; i < fd_pixels(x->s); i++) fd_set_pixel(y, to, i, fd_pixel(x, from, i));
+            for (int64_t i = 0; i < fd_pixels(x->s); i++) fd_put_pixel(y, to, i, fd_pixel(x, from, i));
         }
 }

@@ -48,7 +48,7 @@ static void copy_channels(const fd_call *c, const fd_buf *from, int64_t f0, cons
     for (int64_t n = 0; n < from->s.n; n++)
         for (int64_t k = 0; k < count; k++) {
             int64_t pf = fd_plane(from, n, f0 + k), pt = fd_plane(to, n, t0 + k);
-            for (int64_t i = 0; i < fd_pixels(from->s); i++) fd_set_pixel(to, pt, i, fd_pixel(from, pf, i));
+            for (int64_t i = 0; i < fd_pixels(from->s); i++) fd_put_pixel(to, pt, i, fd_pixel(from, pf, i));
         }
 }
 

@@ -115,7 +115,7 @@ void fd_ref_conv2d(const fd_call *c) {
                         for (int64_t j = first; j < last; j++) sum[j] += f * fd_pixel(x, in, at + j * stride);
                     }
                 }
-                for (int64_t j = 0; j < len; j++) fd_set_pixel(y, out, i * y->s.w + j0 + j, sum[j]);
+                for (int64_t j = 0; j < len; j++) fd_put_pixel(y, out, i * y->s.w + j0 + j, sum[j]);
             }
         }
     }
@@ -145,7 +145,7 @@ void fd_ref_conv2d_bwd_x(const fd_call *c) {
                             sum[j * stride + s - pad - x0] += f * fd_pixel(dy, in, i * dy->s.w + j);
                     }
                 }
-                for (int64_t j = 0; j < len; j++) fd_set_pixel(dx, out, row * dx->s.w + x0 + j, sum[j]);
+                for (int64_t j = 0; j < len; j++) fd_put_pixel(dx, out, row * dx->s.w + x0 + j, sum[j]);
             }
         }
     }
@@ -173,7 +173,7 @@ void fd_ref_conv2d_bwd_w(const fd_call *c) {
                     }
                 }
                 int64_t at = fd_at(dw, k, ci, r, s);
-                fd_set(dw, at, (float)(fd_get(dw, at) + sum));
+                fd_put(dw, at, (float)(fd_get(dw, at) + sum));
             }
         }
     }
@@ -182,6 +182,6 @@ void fd_ref_conv2d_bwd_w(const fd_call *c) {
         double sum = 0;
         for (int64_t n = 0; n < dy->s.n; n++)
             for (int64_t i = 0, at = fd_plane(dy, n, k); i < fd_pixels(dy->s); i++) sum += fd_pixel(dy, at, i);
-        fd_set(db, k, (float)(fd_get(db, k) + sum));
+        fd_put(db, k, (float)(fd_get(db, k) + sum));
     }
 }

@@ -41,7 +41,7 @@ void fd_ref_dropout(const fd_call *c) {
                 uint64_t e = (uint64_t)(k * hw + i);
                 if (e % 4 == 0) fd_rng_words(&r, (uint64_t)c->attr.id << 32 | e / 4, word);
                 float u = (float)(word[e % 4] >> 8) * 0x1p-24f;
-                fd_set_pixel(y, to, i, u >= c->attr.p ? fd_pixel(x, from, i) * factor : 0);
+                fd_put_pixel(y, to, i, u >= c->attr.p ? fd_pixel(x, from, i) * factor : 0);
             }
         }
     }

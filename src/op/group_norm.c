@@ -121,11 +121,11 @@ void fd_ref_group_norm(const fd_call *c) {
                 for (int64_t i = 0; i < hw; i++) {
                     double t = k.gamma * (fd_pixel(x, from, i) + k.add - mu) * rstd + k.beta;
                     double u = t * k.scale + k.shift;
-                    fd_set_pixel(y, to, i, a->act ? fd_silu64(u) : u);
+                    fd_put_pixel(y, to, i, a->act ? fd_silu64(u) : u);
                 }
             }
-            if (c->out[1].p) fd_set(&c->out[1], n * G + g, (float)mu);
-            if (c->out[2].p) fd_set(&c->out[2], n * G + g, (float)rstd);
+            if (c->out[1].p) fd_put(&c->out[1], n * G + g, (float)mu);
+            if (c->out[2].p) fd_put(&c->out[2], n * G + g, (float)rstd);
         }
     }
 }
@@ -166,12 +166,12 @@ void fd_ref_group_norm_bwd(const fd_call *c) {
                     sum_du_t += v.du * v.t;
                 }
                 if (de->p && a->mode == FD_NORM_SCALE_SHIFT) {
-                    fd_set(de, n * 2 * C + ch, (float)sum_du_t);
-                    fd_set(de, n * 2 * C + C + ch, (float)sum_du);
+                    fd_put(de, n * 2 * C + ch, (float)sum_du_t);
+                    fd_put(de, n * 2 * C + C + ch, (float)sum_du);
                 }
             }
-            if (dgamma->p) fd_set(dgamma, ch, (float)(fd_get(dgamma, ch) + sum_dt_xh));
-            if (dbeta->p) fd_set(dbeta, ch, (float)(fd_get(dbeta, ch) + sum_dt));
+            if (dgamma->p) fd_put(dgamma, ch, (float)(fd_get(dgamma, ch) + sum_dt_xh));
+            if (dbeta->p) fd_put(dbeta, ch, (float)(fd_get(dbeta, ch) + sum_dt));
         }
         if (!dx->p && !(de->p && a->mode == FD_NORM_ADD)) continue;
         for (int64_t n = 0; n < N; n++) {
@@ -194,10 +194,10 @@ void fd_ref_group_norm_bwd(const fd_call *c) {
                 for (int64_t i = 0; i < hw; i++) {
                     element v = element_of(a, &k, fd_pixel(dy, pd, i), fd_pixel(x, px, i), mu, rstd);
                     double d = rstd * (k.gamma * v.dt - s1 - v.xh * s2);
-                    if (dx->p) fd_set_pixel(dx, to, i, d);
+                    if (dx->p) fd_put_pixel(dx, to, i, d);
                     sum += d;
                 }
-                if (de->p && a->mode == FD_NORM_ADD) fd_set(de, n * C + ch, (float)sum);
+                if (de->p && a->mode == FD_NORM_ADD) fd_put(de, n * C + ch, (float)sum);
             }
         }
     }

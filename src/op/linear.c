@@ -64,7 +64,7 @@ void fd_ref_linear(const fd_call *c) {
         for (int64_t k = 0; k < K; k++) {
             double sum = b->p ? fd_get(b, k) : 0.0;
             for (int64_t i = 0; i < C; i++) sum += (double)fd_get(w, k * C + i) * fd_get(x, n * C + i);
-            fd_set(y, n * K + k, (float)sum);
+            fd_put(y, n * K + k, (float)sum);
         }
     }
 }
@@ -77,7 +77,7 @@ void fd_ref_linear_bwd_x(const fd_call *c) {
         for (int64_t i = 0; i < C; i++) {
             double sum = 0;
             for (int64_t k = 0; k < K; k++) sum += (double)fd_get(w, k * C + i) * fd_get(dy, n * K + k);
-            fd_set(dx, n * C + i, (float)sum);
+            fd_put(dx, n * C + i, (float)sum);
         }
     }
 }
@@ -90,12 +90,12 @@ void fd_ref_linear_bwd_w(const fd_call *c) {
         for (int64_t i = 0; i < C; i++) {
             double sum = 0;
             for (int64_t n = 0; n < x->s.n; n++) sum += (double)fd_get(dy, n * K + k) * fd_get(x, n * C + i);
-            fd_set(dw, k * C + i, (float)(fd_get(dw, k * C + i) + sum));
+            fd_put(dw, k * C + i, (float)(fd_get(dw, k * C + i) + sum));
         }
         if (db->p) {
             double sum = 0;
             for (int64_t n = 0; n < x->s.n; n++) sum += fd_get(dy, n * K + k);
-            fd_set(db, k, (float)(fd_get(db, k) + sum));
+            fd_put(db, k, (float)(fd_get(db, k) + sum));
         }
     }
 }

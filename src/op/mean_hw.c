@@ -40,7 +40,7 @@ void fd_ref_mean_hw(const fd_call *c) {
         for (int64_t k = 0; k < C; k++) {
             double sum = 0;
             for (int64_t i = 0, at = fd_plane(x, n, k); i < hw; i++) sum += fd_pixel(x, at, i);
-            fd_set(&c->out[0], n * C + k, (float)(sum / (double)hw));
+            fd_put(&c->out[0], n * C + k, (float)(sum / (double)hw));
         }
 }
 
@@ -50,6 +50,6 @@ void fd_ref_broadcast_hw(const fd_call *c) {
     for (int64_t n = 0; n < y->s.n; n++)
         for (int64_t k = 0; k < C; k++) {
             double v = fd_get(&c->in[0], n * C + k) / (double)hw;
-            for (int64_t i = 0, at = fd_plane(y, n, k); i < hw; i++) fd_set_pixel(y, at, i, v);
+            for (int64_t i = 0, at = fd_plane(y, n, k); i < hw; i++) fd_put_pixel(y, at, i, v);
         }
 }

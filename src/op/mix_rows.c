@@ -46,7 +46,7 @@ void fd_ref_mix_rows(const fd_call *c) {
             for (int64_t i = 0; i < fd_pixels(x->s); i++) {
                 double v = a * fd_pixel(x, px, i);
                 if (y->p) v += b * fd_pixel(y, py, i);
-                fd_set_pixel(z, to, i, v);
+                fd_put_pixel(z, to, i, v);
             }
         }
 }

@@ -34,8 +34,8 @@ void fd_ref_noise_embed(const fd_call *c) {
                            : (float)pow(10000.0, -(double)j / (double)(half - c->attr.endpoint));
         for (int64_t n = 0; n < e->s.n; n++) {
             float angle = fd_get(level, n) * f;
-            fd_set(e, n * C + cos_at + j, (float)cos(angle));
-            fd_set(e, n * C + sin_at + j, (float)sin(angle));
+            fd_put(e, n * C + cos_at + j, (float)cos(angle));
+            fd_put(e, n * C + sin_at + j, (float)sin(angle));
         }
     }
 }

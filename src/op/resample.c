@@ -69,7 +69,7 @@ void fd_ref_resample(const fd_call *c) {
             int64_t from = fd_plane(x, n, k), to = fd_plane(y, n, k);
             for (int64_t i = 0; i < y->s.h; i++)
                 for (int64_t j = 0; j < y->s.w; j++)
-                    fd_set_pixel(y, to, i * y->s.w + j, c->attr.up ? up_pixel(&c->attr, x, from, i, j)
+                    fd_put_pixel(y, to, i * y->s.w + j, c->attr.up ? up_pixel(&c->attr, x, from, i, j)
                                                                   : down_pixel(&c->attr, x, from, i, j));
         }
 }

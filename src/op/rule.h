@@ -45,8 +45,8 @@ static inline fd_val fd_rule_cast(fd_graph *g, fd_val v, fd_dtype dt) {
 /* Position of pixel 0 of plane (n,c); pixel i lies i * t->block further. */
 static inline int64_t fd_plane(const fd_buf *t, int64_t n, int64_t c) { return fd_at(t, n, c, 0, 0); }
 static inline float fd_pixel(const fd_buf *t, int64_t plane, int64_t i) { return fd_get(t, plane + i * t->block); }
-static inline void fd_set_pixel(const fd_buf *t, int64_t plane, int64_t i, double v) {
-    fd_set(t, plane + i * t->block, (float)v);
+static inline void fd_put_pixel(const fd_buf *t, int64_t plane, int64_t i, double v) {
+    fd_put(t, plane + i * t->block, (float)v);
 }
 
 static inline int fd_ref_threads(const fd_call *c) { return c->threads > 0 ? c->threads : 1; }

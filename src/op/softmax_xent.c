@@ -51,7 +51,7 @@ void fd_ref_softmax_xent(const fd_call *c) {
     for (int64_t n = 0; n < x->s.n; n++) {
         double lse = row_lse(x, n), loss = 0;
         for (int64_t k = 0; k < K; k++) loss -= fd_get(t, n * K + k) * (fd_get(x, n * K + k) - lse);
-        fd_set(&c->out[0], n, (float)loss);
+        fd_put(&c->out[0], n, (float)loss);
     }
 }
 
@@ -63,7 +63,7 @@ void fd_ref_softmax_xent_bwd(const fd_call *c) {
         for (int64_t k = 0; k < K; k++) total += fd_get(t, n * K + k);
         for (int64_t k = 0; k < K; k++) {
             double p = exp(fd_get(x, n * K + k) - lse);
-            fd_set(&c->out[0], n * K + k, (float)(f * (p * total - fd_get(t, n * K + k))));
+            fd_put(&c->out[0], n * K + k, (float)(f * (p * total - fd_get(t, n * K + k))));
         }
     }
 }

@@ -37,7 +37,7 @@ void fd_ref_softplus(const fd_call *c) {
             int64_t from = fd_plane(x, n, k), to = fd_plane(y, n, k);
             for (int64_t i = 0; i < fd_pixels(x->s); i++) {
                 double v = (double)c->attr.a * fd_pixel(x, from, i);
-                fd_set_pixel(y, to, i, fmax(v, 0) + log1p(exp(-fabs(v))));
+                fd_put_pixel(y, to, i, fmax(v, 0) + log1p(exp(-fabs(v))));
             }
         }
 }
@@ -49,7 +49,7 @@ void fd_ref_softplus_bwd(const fd_call *c) {
             int64_t pd = fd_plane(dy, n, k), px = fd_plane(x, n, k), to = fd_plane(dx, n, k);
             for (int64_t i = 0; i < fd_pixels(x->s); i++) {
                 double a = c->attr.a;
-                fd_set_pixel(dx, to, i, fd_pixel(dy, pd, i) * a * fd_sigmoid64(a * fd_pixel(x, px, i)));
+                fd_put_pixel(dx, to, i, fd_pixel(dy, pd, i) * a * fd_sigmoid64(a * fd_pixel(x, px, i)));
             }
         }
 }

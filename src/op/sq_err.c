@@ -58,7 +58,7 @@ void fd_ref_sq_err(const fd_call *c) {
                 sum += e * e;
             }
         }
-        fd_set(&c->out[0], n, (float)(fd_get(&c->in[2], n) * sum));
+        fd_put(&c->out[0], n, (float)(fd_get(&c->in[2], n) * sum));
     }
 }
 
@@ -70,6 +70,6 @@ void fd_ref_sq_err_bwd(const fd_call *c) {
             double f = 2.0 * fd_get(&c->in[3], n) * fd_get(&c->in[0], n);
             int64_t pd = fd_plane(d, n, k), py = fd_plane(y, n, k), to = fd_plane(dd, n, k);
             for (int64_t i = 0; i < fd_pixels(d->s); i++)
-                fd_set_pixel(dd, to, i, f * ((double)fd_pixel(d, pd, i) - fd_pixel(y, py, i)));
+                fd_put_pixel(dd, to, i, f * ((double)fd_pixel(d, pd, i) - fd_pixel(y, py, i)));
         }
 }

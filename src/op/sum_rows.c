@@ -44,7 +44,7 @@ void fd_ref_sum_rows(const fd_call *c) {
         double sum = 0;
         for (int64_t k = 0; k < x->s.c; k++)
             for (int64_t i = 0, at = fd_plane(x, n, k); i < fd_pixels(x->s); i++) sum += fd_pixel(x, at, i);
-        fd_set(&c->out[0], n, (float)sum);
+        fd_put(&c->out[0], n, (float)sum);
     }
 }
 
@@ -52,5 +52,5 @@ void fd_ref_broadcast_rows(const fd_call *c) {
     const fd_buf *y = &c->out[0];
     const int64_t each = y->s.c * fd_pixels(y->s);
     for (int64_t n = 0; n < y->s.n; n++)
-        for (int64_t i = 0; i < each; i++) fd_set(y, n * each + i, fd_get(&c->in[0], n));
+        for (int64_t i = 0; i < each; i++) fd_put(y, n * each + i, fd_get(&c->in[0], n));
 }
