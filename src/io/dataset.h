@@ -1,8 +1,8 @@
 /* dataset.h — image sets in EDM's form: a zip or a folder tree of pictures, labels in dataset.json at the root.
  *
- * dataset.json: {"labels": null} or {"labels": [["00000/img00000000.png", 3], …]}; a label is a class number (one-hot of
- * dimension max + 1) or a list of numbers used as it is. Pictures are ordered by name (bytes), as EDM does. A single
- * folder around everything, as some zip tools make it, is looked through.
+ * dataset.json: {"labels": null} or {"labels": [["00000/img00000000.png", 3], …]}; a label is a class number (one-hot
+ * of dimension max + 1) or a list of numbers used as it is. Pictures are ordered by name (bytes), as EDM does. A
+ * single folder around everything, as some zip tools make it, is looked through.
  */
 #ifndef FD_IO_DATASET_H
 #define FD_IO_DATASET_H
@@ -36,8 +36,8 @@ typedef struct fd_dataset {
 fd_status fd_dataset_open(fd_ctx *ctx, const char *path, const fd_dataset_options *options, fd_dataset *out);
 void fd_dataset_close(fd_dataset *d);                 /* safe on {0} */
 
-/* Picture `index` as uint8 [c][h][w], and its label as label_dim floats (NULL: not wanted). Thread-safe with one context
- * per thread. */
+/* Picture `index` as uint8 [c][h][w], and its label as label_dim floats (NULL: not wanted). Thread-safe with one
+ * context per thread. */
 fd_status fd_dataset_get(fd_ctx *ctx, const fd_dataset *d, int64_t index, uint8_t *chw, float *label);
 /* Class number of a picture, -1 without class labels. */
 int fd_dataset_class(const fd_dataset *d, int64_t index);

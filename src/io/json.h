@@ -17,8 +17,8 @@ fd_status fd_json_parse(fd_ctx *ctx, fd_bytes text, const char *what, json_t **o
 /* A whole file, at most 512 MiB. */
 fd_status fd_json_load(fd_ctx *ctx, const char *path, json_t **out);
 
-/* Getters. FD_REQUIRED: an absent key (or null) is an error; FD_OPTIONAL: it leaves *out as it was. A value of another
- * type or outside [lo, hi] is an error in both cases: "what: key 'x' …". Integers are accepted as numbers. */
+/* Getters. FD_REQUIRED: an absent key (or null) is an error; FD_OPTIONAL: it leaves *out as it was. A value of
+ * another type or outside [lo, hi] is an error in both cases: "what: key 'x' …". Integers are accepted as numbers. */
 typedef enum { FD_REQUIRED, FD_OPTIONAL } fd_json_need;
 fd_status fd_json_int(fd_ctx *ctx, const json_t *object, const char *key, const char *what, fd_json_need need,
                       int64_t lo, int64_t hi, int64_t *out);
@@ -39,8 +39,9 @@ fd_status fd_json_ints(fd_ctx *ctx, const json_t *object, const char *key, const
 
 /* A new number value; null when it is not finite, because JSON has no NaN. */
 json_t *fd_json_real(double v);
-/* Text of a value in the arena: keys in insertion order, each real number with the fewest digits that read back to the
- * same double. indent 0: one line, no newline at the end; else pretty with a final newline. NULL and NOMEM on failure. */
+/* Text of a value in the arena: keys in insertion order, each real number with the fewest digits that read back to
+ * the same double. indent 0: one line, no newline at the end; else pretty with a final newline. NULL and NOMEM on
+ * failure. */
 char *fd_json_dump(fd_ctx *ctx, fd_arena *arena, const json_t *value, int indent);
 /* Pretty dump to a file, atomically. */
 fd_status fd_json_save(fd_ctx *ctx, const char *path, const json_t *value);

@@ -1,6 +1,6 @@
 /* zipfile.h — zip archives. Reading goes through libzip with its consistency checks on; names that could leave the
- * archive's root, duplicates, symbolic links and lying sizes are refused. Writing makes stored entries with fixed time
- * stamps, so equal input gives equal bytes, and streams them: nothing is held in memory.
+ * archive's root, duplicates, symbolic links and lying sizes are refused. Writing makes stored entries with fixed
+ * time stamps, so equal input gives equal bytes, and streams them: nothing is held in memory.
  */
 #ifndef FD_IO_ZIPFILE_H
 #define FD_IO_ZIPFILE_H
