@@ -25,11 +25,13 @@ static bool ends_in(const char *s, const char *tail) {
     return n >= m && !strcmp(s + n - m, tail);
 }
 
-fd_status fd_formula_fill(fd_ctx *ctx, const char *name, const char *salt, int rank, const int64_t *shape, float *out) {
+fd_status fd_formula_fill(fd_ctx *ctx, const char *name, const char *salt, int rank, const int64_t *shape,
+                          float *out) {
     int64_t count = 1, fan_in = 1;
     for (int k = 0; k < rank; k++)
         if (shape[k] < 0 || __builtin_mul_overflow(count, shape[k], &count))
-            return FD_FAIL(ctx, FD_E_SHAPE, "formula tensor '%s': dimension %d is %lld", name, k, (long long)shape[k]);
+            return FD_FAIL(ctx, FD_E_SHAPE, "formula tensor '%s': dimension %d is %lld", name, k,
+                           (long long)shape[k]);
         else if (k > 0) fan_in *= shape[k] > 0 ? shape[k] : 1;
     double base = 0, factor;
     if (strstr(name, "input:")) factor = 1;
@@ -37,8 +39,8 @@ fd_status fd_formula_fill(fd_ctx *ctx, const char *name, const char *salt, int r
     else if (ends_in(name, ".bias")) factor = 0.1;
     else if (ends_in(name, ".weight") && rank == 1) base = 1, factor = 0.1;
     else if (ends_in(name, ".weight")) factor = sqrt(3.0 / (double)fan_in);
-    else return FD_FAIL(ctx, FD_E_ARG, "formula tensor '%s': no rule; the name must contain 'input:' or end in freqs, .bias "
-                        "or .weight", name);
+    else return FD_FAIL(ctx, FD_E_ARG, "formula tensor '%s': no rule; the name must contain 'input:' or end in "
+                        "freqs, .bias or .weight", name);
     uint64_t key = fd_formula_hash(salt, name);
 #pragma omp parallel for schedule(static) if (count > 1 << 16)
     for (int64_t i = 0; i < count; i++)

@@ -1,5 +1,5 @@
-/* formula.h — numbers from a name and an index, the same bits in any language: fills networks whose weights are stored
- * nowhere (golden tests, benchmarks). Integer arithmetic is modulo 2^64.
+/* formula.h — numbers from a name and an index, the same bits in any language: fills networks whose weights are
+ * stored nowhere (golden tests, benchmarks). Integer arithmetic is modulo 2^64.
  *
  *   base    = fnv1a64(salt + name)
  *   x(i)    = (splitmix64(base + i) >> 40) / 2^23 - 1            in [-1, 1), exact in float; i = row-major index
@@ -27,6 +27,7 @@ uint64_t fd_formula_hash(const char *salt, const char *name);
 
 /* Writes the product of shape values to out. ARG if no rule fits the name, SHAPE if a dimension is negative or their
  * product overflows. */
-fd_status fd_formula_fill(fd_ctx *ctx, const char *name, const char *salt, int rank, const int64_t *shape, float *out);
+fd_status fd_formula_fill(fd_ctx *ctx, const char *name, const char *salt, int rank, const int64_t *shape,
+                          float *out);
 
 #endif

@@ -24,8 +24,9 @@ static fd_status check(fd_ctx *ctx, const char *which, int d, const double *mu, 
 /* Eigenvalues of the symmetric a [d][d] (lower triangle) into w; 'V' leaves the eigenvectors in the columns of a. */
 static fd_status eigen(fd_ctx *ctx, char job, int d, double *a, double *w) {
     int info = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, job, 'L', d, a, d, w);
-    return info == 0 ? FD_OK : FD_FAIL(ctx, FD_E_NUMERIC, "Fréchet distance: eigenvalues of a %d x %d covariance did not "
-                                       "converge (LAPACK dsyevd %d)", d, d, info);
+    if (info == 0) return FD_OK;
+    return FD_FAIL(ctx, FD_E_NUMERIC, "Fréchet distance: eigenvalues of a %d x %d covariance did not converge "
+                   "(LAPACK dsyevd %d)", d, d, info);
 }
 
 /* a: S1 on entry. t, u [d][d], w [d] scratch. *trace = tr (S1^1/2 S2 S1^1/2)^1/2. */

@@ -32,12 +32,12 @@ static double split_score(const float *z, int64_t rows, int c, double *lp, doubl
 fd_status fd_inception_score(fd_ctx *ctx, const float *logits, int64_t n, int classes, int splits, double *mean,
                              double *std, double *values) {
     if (splits < 1 || splits > n || classes < 1 || classes > 65536)
-        return FD_FAIL(ctx, FD_E_ARG, "inception score: %d splits of %lld samples with %d classes", splits, (long long)n,
-                       classes);
+        return FD_FAIL(ctx, FD_E_ARG, "inception score: %d splits of %lld samples with %d classes", splits,
+                       (long long)n, classes);
     for (int64_t i = 0; i < n * classes; i++)
         if (!isfinite(logits[i]))
-            return FD_FAIL(ctx, FD_E_NUMERIC, "inception score: sample %lld, logit %d is %g", (long long)(i / classes),
-                           (int)(i % classes), logits[i]);
+            return FD_FAIL(ctx, FD_E_NUMERIC, "inception score: sample %lld, logit %d is %g",
+                           (long long)(i / classes), (int)(i % classes), logits[i]);
     double *lp = fd_alloc(ctx, (size_t)(2 * (int64_t)classes + splits) * sizeof *lp);
     if (!lp) return FD_E_NOMEM;
     double *q = lp + classes, *v = q + classes, sum = 0, sq = 0;

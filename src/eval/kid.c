@@ -80,8 +80,8 @@ fd_status fd_kid(fd_ctx *ctx, const float *x, int64_t nx, const float *y, int64_
     return s;
 }
 
-static fd_status over_subsets(fd_ctx *ctx, fd_arena *arena, const float *x, const float *y, int d, int subsets, int size,
-                              const int64_t *ix, const int64_t *iy, fd_kid_result *out) {
+static fd_status over_subsets(fd_ctx *ctx, fd_arena *arena, const float *x, const float *y, int d, int subsets,
+                              int size, const int64_t *ix, const int64_t *iy, fd_kid_result *out) {
     double *a, *b, *k, *v, sum = 0, sq = 0;
     FD_TRY(scratch(ctx, arena, d, &a, &b, &k));
     FD_NEW(ctx, arena, v, subsets);

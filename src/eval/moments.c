@@ -60,8 +60,8 @@ static fd_status add(fd_ctx *ctx, fd_moments *m, const float *f, const double *x
         for (int k = 0; k < m->d; k++) {
             row[k] = f ? (double)f[i * m->d + k] : x[i * m->d + k];
             if (!isfinite(row[k]))
-                return FD_FAIL(ctx, FD_E_NUMERIC, "features: sample %lld, feature %d is %g: images or feature network "
-                               "are broken", (long long)m->n, k, row[k]);
+                return FD_FAIL(ctx, FD_E_NUMERIC, "features: sample %lld, feature %d is %g: images or feature "
+                               "network are broken", (long long)m->n, k, row[k]);
         }
         m->n++;
         if (++m->waiting == FD_MOMENTS_CHUNK) flush(m);

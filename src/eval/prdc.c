@@ -85,8 +85,8 @@ static fd_status run(fd_ctx *ctx, fd_arena *arena, const float *fx, const double
 static fd_status prdc(fd_ctx *ctx, const float *fx, const double *gx, int64_t nx, const float *fy, const double *gy,
                       int64_t ny, int d, int k, bool strict, fd_prdc_result *out) {
     if (d < 1 || k < 1 || k > K_MAX || nx <= k || ny <= k)
-        return FD_FAIL(ctx, FD_E_ARG, "precision/recall: k = %d needs 1 … %d and more than k samples in each set, got %lld "
-                       "and %lld of %d features", k, K_MAX, (long long)nx, (long long)ny, d);
+        return FD_FAIL(ctx, FD_E_ARG, "precision/recall: k = %d needs 1 … %d and more than k samples in each set, "
+                       "got %lld and %lld of %d features", k, K_MAX, (long long)nx, (long long)ny, d);
     fd_arena arena = {0};
     fd_status s = run(ctx, &arena, fx, gx, nx, fy, gy, ny, d, k, strict, out);
     fd_arena_free(&arena);

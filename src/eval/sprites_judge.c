@@ -117,7 +117,8 @@ static void to_unit(const uint8_t *image, int n, float *x) {
 }
 
 /* Nearest template by the scores a·T (maximise a·T - |T|^2/2), then the residual in colour. */
-static void conclude(const fd_sprites_judge *j, const uint8_t *image, const float *scores, int pair, fd_sprite_verdict *v) {
+static void conclude(const fd_sprites_judge *j, const uint8_t *image, const float *scores, int pair,
+                     fd_sprite_verdict *v) {
     int best = 0;
     for (int t = 1; t < j->count; t++)
         if (scores[t] - j->half_square[t] > scores[best] - j->half_square[best]) best = t;
@@ -160,7 +161,8 @@ fd_status fd_sprites_judge_run(fd_ctx *ctx, const fd_sprites_judge *j, const uin
                     j->pixels, 0, scores, j->count);
 #pragma omp parallel for schedule(static)
         for (int i = 0; i < m; i++)
-            conclude(j, batch + (int64_t)i * 3 * j->pixels, scores + (int64_t)i * j->count, pairs[i], verdicts + from + i);
+            conclude(j, batch + (int64_t)i * 3 * j->pixels, scores + (int64_t)i * j->count, pairs[i],
+                     verdicts + from + i);
     }
     fd_arena_free(&a);
     return FD_OK;
@@ -171,7 +173,8 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Scores the pictures whose label is cls, or all for cls < 0; counts [class][mode] and hits as filled by the caller. */
+/* Scores the pictures whose label is cls, or all for cls < 0; counts [class][mode] and hits as filled by the caller.
+ */
 static void score(const fd_sprite_verdict *v, const int32_t *labels, int64_t n, int cls, float *scratch,
                   int64_t count[][FD_SPRITE_MODES], bool hit[][FD_SPRITE_MODES], fd_sprite_score *s) {
     *s = (fd_sprite_score){0};
@@ -221,7 +224,8 @@ fd_status fd_sprites_report(fd_ctx *ctx, const fd_sprite_verdict *verdicts, cons
         const fd_sprite_verdict *v = &verdicts[i];
         int want = labels ? labels[i] : v->cls;
         if (want < 0 || want >= FD_SPRITE_CLASSES)
-            return FD_FAIL(ctx, FD_E_ARG, "sprites report: label %d of picture %lld is not in 0 … 9", want, (long long)i);
+            return FD_FAIL(ctx, FD_E_ARG, "sprites report: label %d of picture %lld is not in 0 … 9", want,
+                           (long long)i);
         int rank = (v->hue + 8 * 3 - 3 * want % 8) % 8;     /* hue = (rank + 3 class) mod 8, solved for the rank */
         int mode = fd_sprite_mode(rank, v->light, v->small);
         count[want][mode]++;

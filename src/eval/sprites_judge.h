@@ -3,10 +3,10 @@
  * Decoder: for each of the 16 (background, hue) pairs the coverage of every pixel is solved by projection on the line
  * between the two colours; the pair that leaves the least is taken; then the nearest of 2,100 coverage templates (10
  * shapes x 2 sizes x 5x5 centres x 5 turns, turns left out for disc and ring) names shape, size, centre and turn. The
- * residual is the RMS over all pixels and channels, in [0, 1] units, between the picture and that template in those two
- * colours. On true images all attributes come out right and the median residual is near 0.020 (the grid of templates is
- * coarse); a picture is *valid* if the class is the one asked for and the residual is below 0.10 (strict) or 0.15.
- */
+ * residual is the RMS over all pixels and channels, in [0, 1] units, between the picture and that template in those
+ * two colours. On true images all attributes come out right and the median residual is near 0.020 (the grid of
+ * templates is coarse); a picture is *valid* if the class is the one asked for and the residual is below 0.10
+ * (strict) or 0.15. */
 #ifndef FD_EVAL_SPRITES_JUDGE_H
 #define FD_EVAL_SPRITES_JUDGE_H
 
@@ -32,7 +32,7 @@ typedef struct {
     double valid_strict, valid_loose;
     double residual_median;
     /* Histogram of the 32 modes (rank by the class asked for), all pictures counted, against the known masses. */
-    double mode_kl;                  /* sum q ln(q/p), q measured, p known; its expectation for true images is 31/(2n) */
+    double mode_kl;                  /* sum q ln(q/p), q measured, p known; true images have 31/(2n) on average */
     double mode_tv;                  /* half the sum of |q - p| */
     /* Cells (class, mode) of mass below 0.02 that at least one valid (loose) picture fell into. */
     double rare_recall;              /* share of those cells reached; depends on n                          */

@@ -32,7 +32,8 @@ typedef struct fd_divergence {
 
 /* Row i of the table, 0 <= i < FD_DIVERGENCES, in the order rkl sf js sh kl jf neyman pearson; NULL outside. */
 const fd_divergence *fd_divergence_at(int i);
-/* By name, title or alias; case and the characters '-', '_' and ' ' do not matter. ARG, listing the names, if there is none. */
+/* By name, title or alias; case and the characters '-', '_' and ' ' do not matter. ARG, listing the names, if there
+ * is none. */
 fd_status fd_divergence_find(fd_ctx *ctx, const char *name, const fd_divergence **out);
 
 #endif

@@ -11,7 +11,8 @@ fd_status fd_spacing_find(fd_ctx *ctx, const char *name, fd_spacing *out) {
             *out = (fd_spacing)i;
             return FD_OK;
         }
-    return FD_FAIL(ctx, FD_E_ARG, "bin spacing '%s' is unknown: choose sigma, log-sigma or quantile", name ? name : "");
+    return FD_FAIL(ctx, FD_E_ARG, "bin spacing '%s' is unknown: choose sigma, log-sigma or quantile",
+                   name ? name : "");
 }
 
 const char *fd_spacing_name(fd_spacing s) {
@@ -60,7 +61,8 @@ static int clamp_bin(double x, int bins) {
 
 int fd_ratio_bin(const fd_ratio *r, double t) {
     const fd_ratio_config *c = &r->config;
-    if (c->spacing == FD_SPACING_SIGMA)      /* the published arithmetic, so that a t on an edge falls as it does there */
+    /* the published arithmetic, so that a t on an edge falls as it does there */
+    if (c->spacing == FD_SPACING_SIGMA)
         return clamp_bin(floor((t - c->t_min) / ((c->t_max - c->t_min) / c->bins)), c->bins);
     int k = 0;
     while (k < c->bins - 1 && t >= r->edges[k + 1]) k++;
@@ -80,12 +82,13 @@ fd_status fd_ratio_apply(fd_ctx *ctx, fd_ratio *r, const fd_divergence *d, const
                          const double *t, int64_t n, float *h, const fd_ratio_stages *stages, fd_ratio_stats *stats) {
     const fd_ratio_config *c = &r->config;
     fd_ratio_stages none = {0}, s = stages ? *stages : none;
-    if (n < 1 || heads < 1) return FD_FAIL(ctx, FD_E_SHAPE, "ratio: %lld samples and %d heads, need at least one of each",
-                                           (long long)n, heads);
+    if (n < 1 || heads < 1)
+        return FD_FAIL(ctx, FD_E_SHAPE, "ratio: %lld samples and %d heads, need at least one of each", (long long)n,
+                       heads);
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(head_mean(logits + i * heads, heads)) || !isfinite(t[i]))
-            return FD_FAIL(ctx, FD_E_NUMERIC, "ratio: sample %lld has logit %g at t = %g: the discriminator has diverged",
-                           (long long)i, head_mean(logits + i * heads, heads), t[i]);
+            return FD_FAIL(ctx, FD_E_NUMERIC, "ratio: sample %lld has logit %g at t = %g: the discriminator has "
+                           "diverged", (long long)i, head_mean(logits + i * heads, heads), t[i]);
 
     /* stage 1, sample by sample; h holds the clamped r for the moment */
     double sum[FD_RATIO_BINS_MAX] = {0}, logit_sum = 0, logit_sq = 0, r_sum = 0;

@@ -1,15 +1,14 @@
 /* ratio.h — from discriminator logits to the weight h of every generated sample.
  *
  *   1. l = mean over heads of the logits, clamped to [-logit_clamp, logit_clamp];  r = e^l, clamped to [r_min, r_max]
- *   2. samples fall into bins by t; every bin keeps an average b of its r (moving with rate `ema`; 0 = this batch only)
+ *   2. samples fall into bins by t; every bin keeps an average b of its r (moving with rate `ema`; 0: this batch)
  *   3. r <- r / (b[bin] + 1e-6)          because a discriminator is calibrated differently at every noise level
  *   4. h <- weight(r) / (mean of weight(r) + 1e-6)
  *
  * Steps 2 and 4 look at the whole batch. The caller therefore gathers the logits and t of all micro-batches and all
- * ranks, in sample order, and calls fd_ratio_apply once per student step: a few floats per sample. The result then does
- * not depend on how the batch was cut. Sums are taken in double, everything else in float, as the training code does.
- * Source: f-distill (arXiv 2502.15681) section 4; constants of the published CIFAR-10 configuration.
- */
+ * ranks, in sample order, and calls fd_ratio_apply once per student step: a few floats per sample. The result then
+ * does not depend on how the batch was cut. Sums are taken in double, everything else in float, as the training code
+ * does. Source: f-distill (arXiv 2502.15681) section 4; constants of the published CIFAR-10 configuration. */
 #ifndef FD_FDIV_RATIO_H
 #define FD_FDIV_RATIO_H
 
@@ -52,7 +51,7 @@ typedef struct {
 typedef struct {
     double h_min, h_mean, h_max, h_std;
     double r_mean;                              /* of the clamped r */
-    double clip_low, clip_high;                 /* share of the samples cut at r_min / r_max (the logit clamp included) */
+    double clip_low, clip_high;                 /* share of the samples cut at r_min / r_max or by the logit clamp */
     double logit_mean, logit_std;               /* of the head average, before any clamp; std over the batch (n) */
     int64_t count[FD_RATIO_BINS_MAX];           /* samples per bin in this batch */
 } fd_ratio_stats;

@@ -11,9 +11,11 @@
 
 const char *const fd_sprite_class_names[FD_SPRITE_CLASSES] = {"disc", "ring", "square", "diamond", "triangle",
                                                               "cross", "ex", "heart", "star", "crescent"};
-const char *const fd_sprite_hue_names[FD_SPRITE_HUES] = {"red", "orange", "yellow", "green", "teal", "blue", "violet", "pink"};
-const double fd_sprite_colours[FD_SPRITE_HUES][3] = {{.90, .20, .24}, {.97, .55, .13}, {.98, .83, .20}, {.27, .72, .33},
-                                                     {.12, .72, .74}, {.18, .42, .92}, {.56, .32, .86}, {.97, .47, .72}};
+const char *const fd_sprite_hue_names[FD_SPRITE_HUES] = {"red",  "orange", "yellow", "green",
+                                                           "teal", "blue",   "violet", "pink"};
+const double fd_sprite_colours[FD_SPRITE_HUES][3] = {
+    {.90, .20, .24}, {.97, .55, .13}, {.98, .83, .20}, {.27, .72, .33},
+    {.12, .72, .74}, {.18, .42, .92}, {.56, .32, .86}, {.97, .47, .72}};
 const double fd_sprite_backgrounds[2][3] = {{.09, .10, .16}, {.96, .94, .88}};
 
 static double rank_mass(int rank) {
@@ -50,7 +52,8 @@ void fd_sprite_attributes(uint64_t seed, uint64_t index, fd_sprite *out) {
 static void sine_cosine(double a, double *s, double *c) {
     double q = a * a;
     *s = a * (1 + q * (-1 / 6. + q * (1 / 120. + q * (-1 / 5040. + q * (1 / 362880. + q * (-1 / 39916800.))))));
-    *c = 1 + q * (-1 / 2. + q * (1 / 24. + q * (-1 / 720. + q * (1 / 40320. + q * (-1 / 3628800. + q * (1 / 479001600.))))));
+    *c = 1 + q * (-1 / 2. + q * (1 / 24. + q * (-1 / 720. + q * (1 / 40320. +
+         q * (-1 / 3628800. + q * (1 / 479001600.))))));
 }
 
 static double max2(double a, double b) { return a > b ? a : b; }
@@ -62,8 +65,8 @@ static double cross(double x, double y) {
     return min2(max2(x - .30, y - .98), max2(x - .98, y - .30));
 }
 
-/* Two lobes over a wedge whose sides touch the lobes at (+-.84, -.035) and meet in a tip at y = .947. The wedge begins
- * inside the lobes, at y = -.5, so that no seam shows. */
+/* Two lobes over a wedge whose sides touch the lobes at (+-.84, -.035) and meet in a tip at y = .947. The wedge
+ * begins inside the lobes, at y = -.5, so that no seam shows. */
 static double heart(double x, double y) {
     x = fabs(x);
     double lobe = length(x - .46, y + .36) - .50;
@@ -87,7 +90,8 @@ static double star(double x, double y) {
         double ex = b[0] - a[0], ey = b[1] - a[1], px = x - a[0], py = y - a[1];
         double t = max2(0, min2(1, (px * ex + py * ey) / (ex * ex + ey * ey)));
         best = min2(best, length(px - t * ex, py - t * ey));
-        if ((a[1] > y) != (b[1] > y) && px < py / ey * ex) inside = !inside;    /* a ray to the right crosses this edge */
+        /* a ray to the right crosses this edge */
+        if ((a[1] > y) != (b[1] > y) && px < py / ey * ex) inside = !inside;
     }
     return inside ? -best : best;
 }
@@ -137,7 +141,8 @@ void fd_sprite_draw(const fd_sprite *s, int res, uint8_t *out) {
     }
 }
 
-fd_status fd_sprites(fd_ctx *ctx, uint64_t seed, uint64_t first, int64_t n, int res, uint8_t *images, int32_t *labels) {
+fd_status fd_sprites(fd_ctx *ctx, uint64_t seed, uint64_t first, int64_t n, int res, uint8_t *images,
+                     int32_t *labels) {
     if (res < 4 || res > RES_MAX)
         return FD_FAIL(ctx, FD_E_ARG, "sprites: resolution %d is not in 4 … %d", res, RES_MAX);
 #pragma omp parallel for schedule(static) if (n > 16)

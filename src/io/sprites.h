@@ -1,15 +1,16 @@
-/* sprites.h — a procedural set of small RGB pictures with known attributes; every image is a function of (seed, index).
+/* sprites.h — a procedural set of small RGB pictures with known attributes; every image is a function of (seed,
+ * index).
  *
  *   u(j)    = top 24 bits of finalise(splitmix64(seed) + (16 index + j + 1) * 0x9E3779B97F4A7C15) / 2^24
  *   class   = index mod 10: disc ring square diamond triangle cross ex heart star crescent
- *   rank    from u(0), 0 … 7 with probability ~ 0.6^rank;  hue = (rank + 3 class) mod 8: each class has other common hues
+ *   rank    from u(0), 0 … 7 with probability ~ 0.6^rank;  hue = (rank + 3 class) mod 8, so each class has its own
+ *           common and rare hues
  *   light   background when u(1) >= 0.7;  small (0.56, else 0.86) when u(2) >= 0.7
  *   centre  jitter +-0.10 in x (u 3) and y (u 4), half an image being 1;  rotation +-12 degrees (u 5)
  *
- * So every class has 32 modes (8 ranks x 2 backgrounds x 2 sizes) whose masses are known and unequal: that is what shows
- * whether a generator drops modes. Only + - * / sqrt and floor are used (the sine is a polynomial) and fused
- * multiply-add is switched off for this file, so that all machines draw the same bytes.
- */
+ * So every class has 32 modes (8 ranks x 2 backgrounds x 2 sizes) whose masses are known and unequal: that is what
+ * shows whether a generator drops modes. Only + - * / sqrt and floor are used (the sine is a polynomial) and fused
+ * multiply-add is switched off for this file, so that all machines draw the same bytes. */
 #ifndef FD_IO_SPRITES_H
 #define FD_IO_SPRITES_H
 
@@ -47,6 +48,7 @@ void fd_sprite_coverage(const fd_sprite *s, int res, double *out);
 /* uint8 [3][res][res], red first: floor(255 v + 0.5), v = background + coverage (hue - background). */
 void fd_sprite_draw(const fd_sprite *s, int res, uint8_t *out);
 /* Images first … first+n-1: images [n][3][res][res], labels [n] or NULL. 4 <= res <= 1024, else ARG. */
-fd_status fd_sprites(fd_ctx *ctx, uint64_t seed, uint64_t first, int64_t n, int res, uint8_t *images, int32_t *labels);
+fd_status fd_sprites(fd_ctx *ctx, uint64_t seed, uint64_t first, int64_t n, int res, uint8_t *images,
+                     int32_t *labels);
 
 #endif

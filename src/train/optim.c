@@ -1,5 +1,5 @@
-/* optim.c — see optim.h. The work is cut into pieces that stay in the first-level cache, so that an average of the weights
- * costs no second trip to memory. Compiled with -ffp-contract=off. */
+/* optim.c — see optim.h. The work is cut into pieces that stay in the first-level cache, so that an average of the
+ * weights costs no second trip to memory. Compiled with -ffp-contract=off. */
 #include "train/optim.h"
 
 #include <float.h>
@@ -10,7 +10,8 @@
 #define PARALLEL_FROM (1 << 15)   /* below this a thread team costs more than it saves */
 
 static void adam_piece(int64_t n, float *restrict w, const float *restrict g, float *restrict m, float *restrict v,
-                       float scale, float keep, float b1, float a1, float b2, float a2, float root, float eps, float step) {
+                       float scale, float keep, float b1, float a1, float b2, float a2, float root, float eps,
+                       float step) {
     for (int64_t i = 0; i < n; i++) {
         float x = g[i] * scale;
         m[i] = m[i] * b1 + x * a1;
@@ -23,8 +24,8 @@ static void ema_piece(int64_t n, const float *restrict w, float *restrict a, flo
     for (int64_t i = 0; i < n; i++) a[i] += (w[i] - a[i]) * rate;
 }
 
-void fd_adamw_step(const fd_adam *o, int64_t n, const fd_range *ranges, int n_ranges, float *w, const float *g, float *m,
-                   float *v, double grad_scale, const fd_ema *emas, int n_emas) {
+void fd_adamw_step(const fd_adam *o, int64_t n, const fd_range *ranges, int n_ranges, float *w,
+                   const float *g, float *m, float *v, double grad_scale, const fd_ema *emas, int n_emas) {
     float scale = (float)grad_scale, keep = (float)(1.0 - o->lr * o->weight_decay), eps = (float)o->eps;
     float b1 = (float)o->beta1, a1 = (float)(1.0 - o->beta1), b2 = (float)o->beta2, a2 = (float)(1.0 - o->beta2);
     float root = (float)sqrt(1.0 - pow(o->beta2, (double)n));
@@ -76,7 +77,7 @@ fd_grad_stats fd_grad_measure(const fd_range *ranges, int n_ranges, const float 
         }
         for (int k = 0; k < SLICES; k++) {
             total += part[k];
-            if (isfinite(part[k])) continue;        /* the square of a finite float is finite in double: look closer */
+            if (isfinite(part[k])) continue;        /* squares of finite floats are finite in double */
             int64_t from = k * slice, to = from + slice < n ? from + slice : n;
             for (int64_t i = from; i < to; i++)
                 if (!isfinite(x[i])) {

@@ -1,9 +1,9 @@
 /* optim.h — Adam, AdamW, gradient statistics and exponential moving averages over flat blocks of floats.
  *
- * A block is what fd_params lays out: all weights of a network one after the other; gradients, moments and averages are
- * arrays of the same layout. Scalar factors are computed in double and rounded once; element arithmetic is float, in
- * the order torch uses, without fused multiply-add. Every element depends on its own history only, and sums are taken
- * over slices whose borders do not depend on the number of threads: results are the same bits on any machine.
+ * A block is what fd_params lays out: all weights of a network one after the other; gradients, moments and averages
+ * are arrays of the same layout. Scalar factors are computed in double and rounded once; element arithmetic is float,
+ * in the order torch uses, without fused multiply-add. Every element depends on its own history only, and sums are
+ * taken over slices whose borders do not depend on the number of threads: results are the same bits on any machine.
  */
 #ifndef FD_TRAIN_OPTIM_H
 #define FD_TRAIN_OPTIM_H
@@ -25,8 +25,8 @@ typedef struct { float *a; double beta; } fd_ema;
  *   w <- w - lr/(1-b1^n) m / (sqrt(v)/sqrt(1-b2^n) + eps)
  * grad_scale is the clip factor (1: none). emas may be NULL with n_emas 0. Zero heap calls.
  * Source: Loshchilov & Hutter 2019; torch.optim.AdamW. */
-void fd_adamw_step(const fd_adam *o, int64_t n, const fd_range *ranges, int n_ranges, float *w, const float *g, float *m,
-                   float *v, double grad_scale, const fd_ema *emas, int n_emas);
+void fd_adamw_step(const fd_adam *o, int64_t n, const fd_range *ranges, int n_ranges, float *w,
+                   const float *g, float *m, float *v, double grad_scale, const fd_ema *emas, int n_emas);
 
 typedef struct {
     double norm;              /* global L2 norm; not finite if any element is not   */
@@ -37,16 +37,18 @@ typedef struct {
 
 /* Sums in double over fixed slices, added in order. */
 fd_grad_stats fd_grad_measure(const fd_range *ranges, int n_ranges, const float *g);
-/* min(1, max_norm / (norm + 1e-6)); 1 when max_norm <= 0 (no clipping). A non-finite norm gives 0: skip such a step. */
+/* min(1, max_norm / (norm + 1e-6)); 1 when max_norm <= 0 (no clipping). A non-finite norm gives 0: skip such a step.
+ */
 double fd_clip_factor(double norm, double max_norm);
-/* NaN -> 0 and +-infinity -> +-largest float, in place. Published trainings did this and then stepped with a clip factor
- * of 0 if there was an infinity (its norm overflows). We skip such steps instead; this is for comparison with them. */
+/* NaN -> 0 and +-infinity -> +-largest float, in place. Published trainings did this and then stepped with a clip
+ * factor of 0 if there was an infinity (its norm overflows). We skip such steps instead; this is for comparison with
+ * them. */
 void fd_grad_repair(const fd_range *ranges, int n_ranges, float *g);
 
 /* a <- a + (w - a)(1 - beta) */
 void fd_ema_update(const fd_range *ranges, int n_ranges, const float *w, float *a, double beta);
-/* EDM's decay per step of `batch` images: 0.5^(batch / max(min(halflife, ramp * seen), 1e-8)); lengths in images, seen =
- * images before this step. ramp <= 0 switches the ramp-up off. */
+/* EDM's decay per step of `batch` images: 0.5^(batch / max(min(halflife, ramp * seen), 1e-8)); lengths in images,
+ * seen = images before this step. ramp <= 0 switches the ramp-up off. */
 double fd_ema_beta(double batch, double halflife, double ramp, double seen);
 
 #endif

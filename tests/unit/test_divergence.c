@@ -1,4 +1,5 @@
-/* The table of divergences against its definitions in 80-bit arithmetic, and against identities between its columns. */
+/* The table of divergences against its definitions in 80-bit arithmetic, and against identities between its columns.
+ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,9 +56,10 @@ static void accurate_near_one(void **state) {
         assert_true(d->f(0) == 0);
         double l = 1e-5, e = expm1(l), third = d->d2f(0) * 8;   /* f''' is below 8 f'' in every row */
         double series = d->df(0) * e + 0.5 * d->d2f(0) * e * e;
-        if (!(fabs(d->f(l) - series) <= third * e * e * e)) fail_msg("%s: %.17g, series %.17g", d->name, d->f(l), series);
+        if (!(fabs(d->f(l) - series) <= third * e * e * e))
+            fail_msg("%s: %.17g, series %.17g", d->name, d->f(l), series);
     }
-    double l = 1e-7;                                             /* f of js is l^2/4 (1 + l/2 + …): 7 digits below rounding of r log r */
+    double l = 1e-7;    /* f of js is l^2/4 (1 + l/2 + …), fourteen digits below its terms */
     assert_true(fabs(fd_divergence_at(2)->f(l) / (0.25 * l * l) - (1 + l / 2)) < 1e-12);
 }
 
@@ -84,8 +86,9 @@ static void columns_agree(void **state) {
 
 static void names(void **state) {
     static const char *const order[] = {"rkl", "sf", "js", "sh", "kl", "jf", "neyman", "pearson"};
-    static const char *const other[][2] = {{"forward-kl", "kl"}, {"Forward KL", "kl"}, {"reverse_kl", "rkl"}, {"dmd2", "rkl"},
-                                           {"Jensen-Shannon", "js"}, {"hellinger", "sh"}, {"JEFFREYS", "jf"}, {"PEARSON", "pearson"}};
+    static const char *const other[][2] = {{"forward-kl", "kl"}, {"Forward KL", "kl"}, {"reverse_kl", "rkl"},
+                                           {"dmd2", "rkl"}, {"Jensen-Shannon", "js"}, {"hellinger", "sh"},
+                                           {"JEFFREYS", "jf"}, {"PEARSON", "pearson"}};
     fd_ctx ctx = {0};
     const fd_divergence *d = NULL;
     for (int i = 0; i < FD_DIVERGENCES; i++) {
@@ -101,7 +104,8 @@ static void names(void **state) {
     }
     assert_null(fd_divergence_at(-1));
     assert_null(fd_divergence_at(FD_DIVERGENCES));
-    static const char *const bad[] = {"", "k", "chi", "kl2", "forward", "dmd2 dmd", "a name that is much longer than any of ours"};
+    static const char *const bad[] = {"", "k", "chi", "kl2", "forward", "dmd2 dmd",
+                                      "a name that is much longer than any of ours"};
     for (size_t i = 0; i < FD_COUNT(bad); i++) {
         fd_clear(&ctx);
         assert_int_equal(fd_divergence_find(&ctx, bad[i], &d), FD_E_ARG);

@@ -29,7 +29,8 @@ static void fill(float v[][D], int n, uint64_t seed, double offset, double scale
     for (int i = 0; i < n; i++) {
         fd_rng r = {.seed = seed, .purpose = FD_RNG_TEST, .index = (uint64_t)i};
         double shared = fd_rng_normal(&r, 100);
-        for (int k = 0; k < D; k++) v[i][k] = (float)(offset + scale * (shared + (k + 1) * fd_rng_normal(&r, (uint64_t)k)));
+        for (int k = 0; k < D; k++)
+            v[i][k] = (float)(offset + scale * (shared + (k + 1) * fd_rng_normal(&r, (uint64_t)k)));
     }
 }
 
@@ -183,7 +184,7 @@ static void kid_equals_loops(void **state) {
     double k;
     fill(x, N, 7, 0, 0.2);
     fill(y, N, 8, 0.1, 0.25);
-    assert_int_equal(fd_kid(&ctx, x[0], 700, y[0], 1100, D, &k), FD_OK);      /* blocks of 512: whole, diagonal, rest */
+    assert_int_equal(fd_kid(&ctx, x[0], 700, y[0], 1100, D, &k), FD_OK);   /* blocks of 512: whole, diagonal, rest */
     double want = kid_loops(x, 700, y, 1100);
     near(k, want, 1e-10 * fabs(want));
     int64_t ix[2][3] = {{0, 5, 9}, {1, 2, 3}}, iy[2][3] = {{4, 4, 8}, {0, 1, 2}};
@@ -259,7 +260,8 @@ static void inception_score_limits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moments_are_exact), cmocka_unit_test(cutting_and_order), cmocka_unit_test(moments_refuse),
-        cmocka_unit_test(frechet_closed_form), cmocka_unit_test(frechet_rank_deficient), cmocka_unit_test(kid_equals_loops),
+        cmocka_unit_test(frechet_closed_form), cmocka_unit_test(frechet_rank_deficient),
+        cmocka_unit_test(kid_equals_loops),
         cmocka_unit_test(prdc_by_hand), cmocka_unit_test(inception_score_limits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

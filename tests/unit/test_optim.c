@@ -13,12 +13,16 @@
 #include "train/optim.h"
 
 #define near(a, b, tol) \
-    do { double a_ = (a), b_ = (b); if (!(fabs(a_ - b_) <= (tol))) fail_msg("%s = %.9g, want %.9g", #a, a_, b_); } while (0)
+    do { \
+        double a_ = (a), b_ = (b); \
+        if (!(fabs(a_ - b_) <= (tol))) fail_msg("%s = %.9g, want %.9g", #a, a_, b_); \
+    } while (0)
 
 enum { N = 100001 };
 static float w0[N], g0[N], w[N], g[N], m[N], v[N], a[N], w2[N], m2[N], v2[N], a2[N];
 
-/* The first Adam step moves every weight by lr against the sign of its gradient, whatever the size; the second by hand. */
+/* The first Adam step moves every weight by lr against the sign of its gradient, whatever the size; the second by
+ * hand. */
 static void adam_by_hand(void **state) {
     float x[4] = {1, 2, 3, 4}, d[4] = {0.5f, -20, 1e-3f, 0}, mm[4] = {0}, vv[4] = {0};
     fd_adam o = {.lr = 0.1, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};

@@ -10,7 +10,10 @@
 #include "fdiv/ratio.h"
 
 #define near(a, b, tol) \
-    do { double a_ = (a), b_ = (b); if (!(fabs(a_ - b_) <= (tol))) fail_msg("%s = %.9g, want %.9g", #a, a_, b_); } while (0)
+    do { \
+        double a_ = (a), b_ = (b); \
+        if (!(fabs(a_ - b_) <= (tol))) fail_msg("%s = %.9g, want %.9g", #a, a_, b_); \
+    } while (0)
 
 static const fd_divergence *by_name(const char *name) {
     fd_ctx ctx = {0};
@@ -19,7 +22,8 @@ static const fd_divergence *by_name(const char *name) {
     return d;
 }
 
-/* Two samples in bin 0 with r = 1 and 3, one in bin 9 with l = 50 (cut to r = 20), one in bin 5 with l = -50 (0.1). */
+/* Two samples in bin 0 with r = 1 and 3, one in bin 9 with l = 50 (cut to r = 20), one in bin 5 with l = -50 (0.1).
+ */
 static void by_hand(void **state) {
     fd_ctx ctx = {0};
     fd_ratio r;

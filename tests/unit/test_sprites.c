@@ -16,7 +16,10 @@ static int32_t labels[N];
 static fd_sprite_verdict verdicts[N];
 
 #define near(a, b, tol) \
-    do { double a_ = (a), b_ = (b); if (!(fabs(a_ - b_) <= (tol))) fail_msg("%s = %.9g, want %.9g", #a, a_, b_); } while (0)
+    do { \
+        double a_ = (a), b_ = (b); \
+        if (!(fabs(a_ - b_) <= (tol))) fail_msg("%s = %.9g, want %.9g", #a, a_, b_); \
+    } while (0)
 
 static void draw(uint64_t seed) {
     fd_ctx ctx = {0};
@@ -151,7 +154,7 @@ static void faults_are_seen(void **state) {
     double kept = 0.4 / (1 - pow(0.6, 8)) * 1.6;
     near(r.all.mode_tv, 1 - kept, 0.03);
     near(r.all.mode_kl, -log(kept), 0.05);
-    near(r.all.rare_recall, 0, 1e-9);                                             /* no mode of these two hues is rare */
+    near(r.all.rare_recall, 0, 1e-9);        /* no mode of these two hues is rare */
     near(r.all.valid_loose, 1, 0);
 }
 
@@ -180,8 +183,10 @@ static void other_resolution(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bytes_everywhere), cmocka_unit_test(function_of_seed_and_index), cmocka_unit_test(masses),
-        cmocka_unit_test(turning_and_scaling), cmocka_unit_test(true_images_are_read_right), cmocka_unit_test(faults_are_seen),
+        cmocka_unit_test(same_bytes_everywhere), cmocka_unit_test(function_of_seed_and_index),
+        cmocka_unit_test(masses),
+        cmocka_unit_test(turning_and_scaling), cmocka_unit_test(true_images_are_read_right),
+        cmocka_unit_test(faults_are_seen),
         cmocka_unit_test(other_resolution)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
