@@ -9,6 +9,9 @@
 #include "models/net_config.h"
 #include "nn/nn.h"
 
+typedef struct fd_net fd_net;               /* net.h: configuration, weights, provenance */
+typedef struct fd_denoiser fd_denoiser;     /* net.h: a network ready to denoise batches */
+
 /* What goes into a UNet and what comes out. Values of one graph; 0 = absent. */
 typedef struct fd_unet_io {
     fd_val x;                   /* [N,C,R,R], already scaled by c_in, type nn->dt */
