@@ -11,7 +11,7 @@ static fd_status grow(fd_ctx *ctx, fd_arena *a, void **list, int n, int *cap, si
     int more = *cap ? 2 * *cap : 256;
     void *fresh = fd_arena_alloc(ctx, a, fd_mul_size((size_t)more, size));
     if (!fresh) return FD_E_NOMEM;
-    if (n) memcpy(fresh, *list, (size_t)n * size);
+    if (*list) memcpy(fresh, *list, (size_t)n * size);
     *list = fresh;
     *cap = more;
     return FD_OK;
