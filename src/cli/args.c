@@ -78,12 +78,12 @@ bool fd_parse_amount(const char *text, double unit, double *out) {
     return false;
 }
 
+/* Too large numbers come out as the largest: range checks refuse them with the right words. */
 static bool parse_long(const char *text, int64_t *out) {
     char *end;
-    errno = 0;
     if (!isdigit((unsigned char)*text) && *text != '-' && *text != '+') return false;
     long long v = strtoll(text, &end, 10);
-    if (end == text || *end || errno) return false;
+    if (end == text || *end) return false;
     *out = v;
     return true;
 }
