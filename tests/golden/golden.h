@@ -1,0 +1,77 @@
+/* golden.h — comparing our numbers with stored ones.
+ *
+ * A case is a folder with case.json (what to compute, from which numbers, and how exact the same computation was in
+ * plain float32) and tensors.safetensors (inputs, weights, expected outputs in float64 accuracy). One function per
+ * kind of case computes everything and hands each result to golden_compare; the runner then insists that every
+ * expected output was handed over. Format and tolerances: docs/file-formats.md and the README next to the cases.
+ */
+#ifndef FD_TESTS_GOLDEN_H
+#define FD_TESTS_GOLDEN_H
+
+#include <jansson.h>
+
+#include "io/safetensors.h"
+#include "models/net.h"
+
+typedef struct golden_options {
+    const fd_backend *backend;
+    bool wide;                   /* fast convolutions: limits that only catch gross mistakes */
+    bool perturb;                /* spoil one number by 1e-3 of its size; the case must then fail */
+} golden_options;
+
+typedef struct golden {
+    fd_ctx *ctx;
+    const golden_options *o;
+    json_t *meta, *config, *outputs;     /* case.json and two of its members */
+    fd_safetensors st;
+    bool *seen;                          /* per tensor of the file: an expected output that was compared */
+    int compared;
+    double worst;                        /* largest error / limit so far */
+    double worst_error, worst_limit;
+    char worst_name[256];
+    double *gradient_errors;             /* for the median over the gradients */
+    int ngradients;
+    bool spoiled;                        /* perturb found something to spoil */
+} golden;
+
+/* How a result may differ from the stored one. */
+typedef enum {
+    GOLDEN_FLOAT,        /* rel L2 <= max(10 f32_error, 2e-6): float32 networks                 */
+    GOLDEN_TIGHT,        /* rel L2 <= max(10 f32_error, 2e-7): a few float operations            */
+    GOLDEN_DOUBLE,       /* rel L2 <= 1e-7: double code, stored as float                         */
+    GOLDEN_STATE,        /* rel L2 <= 1e-6: double state, float network                          */
+    GOLDEN_ELEMENTS,     /* every element within 1e-12 relative + 1e-15                          */
+    GOLDEN_BITS          /* equal                                                                */
+} golden_rule;
+
+/* Is there an output of this name? */
+bool golden_has(const golden *g, const char *name);
+/* Compares n of our values with the stored output. */
+void golden_compare(golden *g, const char *name, const double *ours, int64_t n, golden_rule rule);
+void golden_compare_f32(golden *g, const char *name, const float *ours, int64_t n, golden_rule rule);
+/* Trained weights: the error relative to how far the weights moved from `start`. */
+void golden_compare_update(golden *g, const char *name, const float *ours, const float *start, int64_t n);
+
+/* An input tensor as an array that lives as long as the case (in *arena); count may be NULL. */
+fd_status golden_f32(golden *g, fd_arena *arena, const char *name, float **out, int64_t *count);
+fd_status golden_f64(golden *g, fd_arena *arena, const char *name, double **out, int64_t *count);
+bool golden_has_tensor(const golden *g, const char *name);
+/* Members of case.json's config; a missing one fails the case. */
+fd_status golden_number(golden *g, const json_t *object, const char *key, double *out);
+fd_status golden_network(golden *g, fd_net_config *out);
+
+/* The network of the case with the weights stored under `prefix` ("weights/"); where none are stored, with formula
+ * weights of this salt. Under --perturb the first convolution of the first such network is spoiled. */
+fd_status golden_net(golden *g, const char *prefix, const char *salt, fd_net **out);
+fd_status golden_weights(golden *g, const char *prefix, const char *salt, float head_scale, fd_net *net);
+/* For kinds without weights: spoils v[i]. */
+void golden_spoil(golden *g, float *v, int64_t i);
+void golden_spoil_f64(golden *g, double *v, int64_t i);
+/* Gradient sums in the order of grad_names: L2 norm, and dot product with the formula tensor input:probe/<name>. */
+fd_status golden_gradsum(golden *g, const char *norm, const char *dot, const json_t *names, const fd_params *p);
+
+typedef fd_status golden_kind_fn(golden *g, fd_arena *arena);
+golden_kind_fn golden_kind_net, golden_kind_full, golden_kind_formula, golden_kind_grids, golden_kind_divergences,
+    golden_kind_ratio, golden_kind_optim;
+
+#endif
