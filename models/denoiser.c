@@ -16,7 +16,7 @@ struct fd_denoiser {
 };
 
 static fd_status build(fd_ctx *ctx, fd_denoiser *d, const fd_run_options *o) {
-    const fd_net_config *c = &d->net->cfg;
+    const fd_net_config *c = &d->net->config;
     fd_nn nn;
     int n = d->batch;
     FD_TRY(fd_graph_new(ctx, &d->g));
@@ -44,7 +44,7 @@ fd_status fd_denoiser_new(fd_ctx *ctx, fd_net *net, int batch, const fd_run_opti
     if (!d) return FD_E_NOMEM;
     d->net = net;
     d->batch = batch;
-    int wide = net->cfg.label_dim > net->cfg.augment_dim ? net->cfg.label_dim : net->cfg.augment_dim;
+    int wide = net->config.label_dim > net->config.augment_dim ? net->config.label_dim : net->config.augment_dim;
     fd_status s = build(ctx, d, o ? o : &defaults);
     if (s == FD_OK) {
         d->coefficients = fd_alloc(ctx, fd_mul_size((size_t)batch, 4 * sizeof(float)));
@@ -77,7 +77,7 @@ fd_status fd_denoiser_run(fd_ctx *ctx, fd_denoiser *d, const float *x, const dou
             return FD_FAIL(ctx, FD_E_ARG, "denoiser: noise level %g of sample %d is not positive", sigma[i], i);
     if (augment && !d->io.augment)
         return FD_FAIL(ctx, FD_E_ARG, "denoiser: got an augmentation vector but was made without one");
-    fd_precond_coefficients(sigma, n, d->net->cfg.sigma_data, k, k + n, k + 2 * n, k + 3 * n);
+    fd_precond_coefficients(sigma, n, d->net->config.sigma_data, k, k + n, k + 2 * n, k + 3 * n);
     FD_TRY(fd_exec_write(ctx, d->e, d->io.x, x));
     FD_TRY(fd_exec_write(ctx, d->e, d->k.c_in, k + 2 * n));
     FD_TRY(fd_exec_write(ctx, d->e, d->k.c_noise, k + 3 * n));
@@ -96,6 +96,7 @@ fd_status fd_denoiser_feature(fd_ctx *ctx, fd_denoiser *d, int i, float *out) {
     return fd_exec_read(ctx, d->e, d->io.feats[i], out);
 }
 
-int fd_denoiser_batch(const fd_denoiser *d) { return d->batch; }
+fd_shape fd_denoiser_shape(const fd_denoiser *d) { return d->g->val[d->io.x].s; }
+int fd_denoiser_label_dim(const fd_denoiser *d) { return d->net->config.label_dim; }
 const fd_net *fd_denoiser_net(const fd_denoiser *d) { return d->net; }
 fd_exec *fd_denoiser_exec(fd_denoiser *d) { return d->e; }

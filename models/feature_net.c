@@ -12,7 +12,7 @@ struct fd_feature_net {
 int fd_feature_net_dim(const fd_net_config *c) { return c->channels[c->nchannels - 1]; }
 
 static fd_status build(fd_ctx *ctx, fd_feature_net *f, const fd_run_options *o) {
-    const fd_net_config *c = &f->net->cfg;
+    const fd_net_config *c = &f->net->config;
     fd_nn nn;
     FD_TRY(fd_graph_new(ctx, &f->g));
     fd_nn_init(&nn, f->g, &f->net->params, o->dtype);
@@ -28,8 +28,8 @@ fd_status fd_feature_net_new(fd_ctx *ctx, fd_net *net, int batch, const fd_run_o
     static const fd_run_options defaults = {0};
     *out = NULL;
     if (batch < 1) return FD_FAIL(ctx, FD_E_ARG, "feature network: batch is %d, need at least 1", batch);
-    if (net->cfg.family != FD_FAMILY_CLASSIFIER)
-        return FD_FAIL(ctx, FD_E_ARG, "feature network: family %s is no classifier", fd_family_name(net->cfg.family));
+    if (net->config.family != FD_FAMILY_CLASSIFIER)
+        return FD_FAIL(ctx, FD_E_ARG, "feature network: family %s is no classifier", fd_family_name(net->config.family));
     fd_feature_net *f = fd_alloc(ctx, sizeof *f);
     if (!f) return FD_E_NOMEM;
     f->net = net;
@@ -51,7 +51,7 @@ fd_status fd_feature_net_run(fd_ctx *ctx, fd_feature_net *f, const float *x, flo
     const fd_params *p = &f->net->params;
     const float *mean = p->w + p->list[fd_params_find(p, "features.mean")].offset;
     const float *std = p->w + p->list[fd_params_find(p, "features.std")].offset;
-    int d = fd_feature_net_dim(&f->net->cfg);
+    int d = fd_feature_net_dim(&f->net->config);
     FD_TRY(fd_exec_write(ctx, f->e, f->x, x));
     FD_TRY(fd_exec_run(ctx, f->e, 0, -1));
     FD_TRY(fd_exec_read(ctx, f->e, f->features, features));
@@ -59,6 +59,6 @@ fd_status fd_feature_net_run(fd_ctx *ctx, fd_feature_net *f, const float *x, flo
         for (int k = 0; k < d; k++)
             features[(size_t)i * (size_t)d + (size_t)k] =
                 (features[(size_t)i * (size_t)d + (size_t)k] - mean[k]) / std[k];
-    for (int i = 0; logits && i < f->net->cfg.nclasses; i++) FD_TRY(fd_exec_read(ctx, f->e, f->logits[i], logits[i]));
+    for (int i = 0; logits && i < f->net->config.nclasses; i++) FD_TRY(fd_exec_read(ctx, f->e, f->logits[i], logits[i]));
     return FD_OK;
 }

@@ -28,13 +28,13 @@ static fd_status declare(fd_nn *nn, const fd_net_config *c) {
     return fd_unet_build(nn, c, &io);
 }
 
-fd_status fd_net_declare(fd_ctx *ctx, const fd_net_config *cfg, fd_params *set) {
+fd_status fd_net_declare(fd_ctx *ctx, const fd_net_config *config, fd_params *set) {
     fd_graph *g;
     fd_nn nn;
-    FD_TRY(fd_net_config_check(ctx, cfg));
+    FD_TRY(fd_net_config_check(ctx, config));
     FD_TRY(fd_graph_new(ctx, &g));
     fd_nn_init(&nn, g, set, FD_F32);
-    fd_status s = declare(&nn, cfg);
+    fd_status s = declare(&nn, config);
     fd_graph_free(g);
     return s;
 }
@@ -51,13 +51,13 @@ static void set_filters(fd_params *p) {
 }
 
 /* A net with declared tensors but no memory for them. */
-static fd_status blank(fd_ctx *ctx, const fd_net_config *cfg, fd_net **out) {
+static fd_status blank(fd_ctx *ctx, const fd_net_config *config, fd_net **out) {
     fd_net *net = fd_alloc(ctx, sizeof *net);
     *out = net;
     if (!net) return FD_E_NOMEM;
-    net->cfg = *cfg;
+    net->config = *config;
     fd_params_init(&net->params);
-    return fd_net_declare(ctx, cfg, &net->params);
+    return fd_net_declare(ctx, config, &net->params);
 }
 
 static fd_status allocate(fd_ctx *ctx, fd_net *net) {
@@ -66,8 +66,8 @@ static fd_status allocate(fd_ctx *ctx, fd_net *net) {
     return FD_OK;
 }
 
-fd_status fd_net_new(fd_ctx *ctx, const fd_net_config *cfg, fd_net **out) {
-    fd_status s = blank(ctx, cfg, out);
+fd_status fd_net_new(fd_ctx *ctx, const fd_net_config *config, fd_net **out) {
+    fd_status s = blank(ctx, config, out);
     if (s == FD_OK) s = allocate(ctx, *out);
     if (s == FD_OK) return FD_OK;
     fd_net_free(*out);
@@ -82,7 +82,7 @@ void fd_net_free(fd_net *net) {
 }
 
 fd_status fd_net_clone(fd_ctx *ctx, const fd_net *net, fd_net **out) {
-    FD_TRY(fd_net_new(ctx, &net->cfg, out));
+    FD_TRY(fd_net_new(ctx, &net->config, out));
     (*out)->meta = net->meta;
     memcpy((*out)->params.w, net->params.w, sizeof(float) * (size_t)net->params.total);
     return FD_OK;
@@ -99,7 +99,7 @@ fd_status fd_net_fill_formula(fd_ctx *ctx, fd_net *net, const char *salt, float 
         const fd_param *t = &p->list[i];
         if (t->init.kind == FD_INIT_FILTER) continue;
         FD_TRY(fd_formula_fill(ctx, t->name, salt, t->rank, t->dim, p->w + t->offset));
-        bool last = net->cfg.family == FD_FAMILY_HEADS && t->rank == 4 && t->dim[2] == 1;
+        bool last = net->config.family == FD_FAMILY_HEADS && t->rank == 4 && t->dim[2] == 1;
         for (int64_t k = 0; last && k < t->count; k++) p->w[t->offset + k] *= head_scale;
     }
     fd_params_touch(p);

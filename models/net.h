@@ -25,17 +25,17 @@ typedef struct fd_net_meta {
 } fd_net_meta;
 
 struct fd_net {
-    fd_net_config cfg;
+    fd_net_config config;
     fd_net_meta meta;
     fd_params params;
 };
 
 /* Declares and allocates every tensor; weights are zero, resample filters set. Owner: the caller, until fd_net_free.
  */
-fd_status fd_net_new(fd_ctx *ctx, const fd_net_config *cfg, fd_net **out);
+fd_status fd_net_new(fd_ctx *ctx, const fd_net_config *config, fd_net **out);
 void fd_net_free(fd_net *net);                               /* NULL is allowed */
 /* Only declares into an empty set: counts without memory for the weights. */
-fd_status fd_net_declare(fd_ctx *ctx, const fd_net_config *cfg, fd_params *set);
+fd_status fd_net_declare(fd_ctx *ctx, const fd_net_config *config, fd_params *set);
 /* Same configuration, provenance and weights. */
 fd_status fd_net_clone(fd_ctx *ctx, const fd_net *net, fd_net **out);
 
@@ -69,7 +69,8 @@ fd_status fd_denoiser_run(fd_ctx *ctx, fd_denoiser *d, const float *x, const dou
                           const float *augment, float *D);
 /* Feature i of the last run, NCHW. */
 fd_status fd_denoiser_feature(fd_ctx *ctx, fd_denoiser *d, int i, float *out);
-int fd_denoiser_batch(const fd_denoiser *d);
+fd_shape fd_denoiser_shape(const fd_denoiser *d);            /* of x and D: [batch,C,R,R] */
+int fd_denoiser_label_dim(const fd_denoiser *d);
 const fd_net *fd_denoiser_net(const fd_denoiser *d);
 fd_exec *fd_denoiser_exec(fd_denoiser *d);                   /* for plans, profiles and dumps */
 

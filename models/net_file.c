@@ -32,7 +32,7 @@ static fd_status metadata(fd_ctx *ctx, fd_arena *a, const fd_net *net, fd_st_met
     const char *json;
     char text[160];
     *n = 0;
-    FD_TRY(fd_net_config_format(ctx, a, &net->cfg, &json));
+    FD_TRY(fd_net_config_format(ctx, a, &net->config, &json));
     FD_TRY(add_text(ctx, a, meta, n, "fdistill.config", json));
     for (size_t i = 0; i < FD_COUNT(rows); i++) {
         const char *at = (const char *)&net->meta + rows[i].offset;
@@ -49,10 +49,10 @@ static fd_status metadata(fd_ctx *ctx, fd_arena *a, const fd_net *net, fd_st_met
         }
     }
     FD_TRY(add_text(ctx, a, meta, n, "modelspec.sai_model_spec", "1.0.0"));
-    snprintf(text, sizeof text, "edm-%s", fd_family_name(net->cfg.family));
+    snprintf(text, sizeof text, "edm-%s", fd_family_name(net->config.family));
     FD_TRY(add_text(ctx, a, meta, n, "modelspec.architecture", text));
     FD_TRY(add_text(ctx, a, meta, n, "modelspec.implementation", "fdistill"));
-    snprintf(text, sizeof text, "%dx%d", net->cfg.resolution, net->cfg.resolution);
+    snprintf(text, sizeof text, "%dx%d", net->config.resolution, net->config.resolution);
     return add_text(ctx, a, meta, n, "modelspec.resolution", text);
 }
 
@@ -168,20 +168,20 @@ static fd_status read_weights(fd_ctx *ctx, const fd_safetensors *f, fd_params *p
 }
 
 static fd_status load(fd_ctx *ctx, const fd_safetensors *f, fd_net **out) {
-    fd_net_config cfg;
+    fd_net_config config;
     fd_params declared;
     const char *json = fd_safetensors_meta(f, "fdistill.config");
     if (!json)
         return FD_FAIL(ctx, FD_E_FORMAT,
                        "%s: has no metadata 'fdistill.config'; convert foreign files with 'fdistill import'",
                        f->path);
-    FD_TRY(fd_net_config_parse(ctx, f->path, json, strlen(json), &cfg));
+    FD_TRY(fd_net_config_parse(ctx, f->path, json, strlen(json), &config));
     fd_params_init(&declared);
-    fd_status s = fd_net_declare(ctx, &cfg, &declared);
+    fd_status s = fd_net_declare(ctx, &config, &declared);
     if (s == FD_OK) s = compare(ctx, f, &declared);
     fd_params_free(&declared);
     FD_TRY(s);
-    FD_TRY(fd_net_new(ctx, &cfg, out));
+    FD_TRY(fd_net_new(ctx, &config, out));
     FD_TRY(read_meta(ctx, f, &(*out)->meta));
     return read_weights(ctx, f, &(*out)->params);
 }

@@ -18,7 +18,7 @@ typedef struct {
 } recorded;
 
 static fd_status record(golden *g, fd_net *net, fd_net *heads, recorded *r, bool augment, bool backward) {
-    const fd_net_config *c = &net->cfg;
+    const fd_net_config *c = &net->config;
     fd_shape image = {r->n, c->image_channels, c->resolution, c->resolution};
     fd_nn nn;
     FD_TRY(fd_graph_new(g->ctx, &r->g));
@@ -28,15 +28,15 @@ static fd_status record(golden *g, fd_net *net, fd_net *heads, recorded *r, bool
     if (c->label_dim) r->io.labels = fd_graph_input(r->g, "labels", (fd_shape){r->n, c->label_dim, 1, 1}, FD_F32);
     if (augment) r->io.augment = fd_graph_input(r->g, "augment", (fd_shape){r->n, c->augment_dim, 1, 1}, FD_F32);
     if (heads) {
-        memcpy(r->io.taps, heads->cfg.taps, sizeof(int) * (size_t)heads->cfg.ntap);
-        r->io.ntaps = heads->cfg.ntap;
+        memcpy(r->io.taps, heads->config.taps, sizeof(int) * (size_t)heads->config.ntap);
+        r->io.ntaps = heads->config.ntap;
     }
     r->k = fd_precond_inputs(r->g, "", r->n);
     FD_TRY(fd_precond_build(&nn, c, &r->k, &r->io, &r->D));
     if (heads) {
         fd_nn hn;
         fd_nn_init(&hn, r->g, &heads->params, FD_F32);
-        FD_TRY(fd_heads_build(&hn, &heads->cfg, r->io.feats, &r->logits));
+        FD_TRY(fd_heads_build(&hn, &heads->config, r->io.feats, &r->logits));
         fd_graph_keep(r->g, r->logits);
     }
     fd_graph_keep(r->g, r->D);
@@ -139,7 +139,7 @@ static fd_status without_condition(golden *g, fd_net *net, int n, const float *x
     const char *key = "out/D_no_label_no_augment";
     fd_denoiser *d;
     float *D;
-    int64_t count = (int64_t)n * net->cfg.image_channels * net->cfg.resolution * net->cfg.resolution;
+    int64_t count = (int64_t)n * net->config.image_channels * net->config.resolution * net->config.resolution;
     if (!golden_has(g, key)) return FD_OK;
     FD_NEW(g->ctx, a, D, count);
     FD_TRY(fd_denoiser_new(g->ctx, net, n, &(fd_run_options){.backend = g->o->backend}, &d));
@@ -170,7 +170,7 @@ fd_status golden_kind_net(golden *g, fd_arena *a) {
     if (s == FD_OK) s = record(g, net, NULL, &r, augment != NULL, true);
     if (s == FD_OK) {
         keep_activations(g, &r);
-        s = run(g, &r, x, sigma, net->cfg.sigma_data, labels, augment, cotangent);
+        s = run(g, &r, x, sigma, net->config.sigma_data, labels, augment, cotangent);
     }
     if (s == FD_OK) s = compare_all(g, net, &r);
     if (s == FD_OK) s = without_condition(g, net, (int)n, x, sigma, a);
@@ -226,7 +226,7 @@ static fd_status module_rms(golden *g, recorded *r) {
 }
 
 static fd_status full(golden *g, fd_arena *a, fd_net *net, fd_net *heads, recorded *r) {
-    const fd_net_config *c = &net->cfg;
+    const fd_net_config *c = &net->config;
     const json_t *names = json_object_get(g->meta, "module_names");
     int64_t image[] = {1, c->image_channels, c->resolution, c->resolution};
     int64_t count = image[1] * image[2] * image[3];
@@ -264,7 +264,7 @@ fd_status golden_kind_full(golden *g, fd_arena *a) {
     if (s == FD_OK && params != (double)net->params.count_trained)
         s = FD_FAIL(g->ctx, FD_E_FORMAT, "the network has %lld parameters, case.json says %.0f",
                     (long long)net->params.count_trained, params);
-    if (s == FD_OK) s = make_heads(g, &net->cfg, &heads);
+    if (s == FD_OK) s = make_heads(g, &net->config, &heads);
     if (s == FD_OK) s = full(g, a, net, heads, &r);
     finish(&r);
     fd_net_free(net);
