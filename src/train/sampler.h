@@ -2,7 +2,7 @@
 #ifndef FD_TRAIN_SAMPLER_H
 #define FD_TRAIN_SAMPLER_H
 
-#include "models/models.h"
+#include "models/net.h"
 
 typedef struct fd_sampler {
     int steps;                    /* 1 = one denoising at sigma_max; N Heun steps cost 2N-1 evaluations; 18        */
