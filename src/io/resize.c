@@ -1,0 +1,112 @@
+#include "io/resize.h"
+
+#include <math.h>
+#include <string.h>
+
+#define FRACTION_BITS 22      /* 32 - 8 for the pixel - 2 for the overshoot of the window */
+#define LOBES 3.0
+
+static fd_status new_image(fd_ctx *ctx, int w, int h, int c, fd_image *out) {
+    *out = (fd_image){.w = w, .h = h, .c = c};
+    out->p = fd_alloc(ctx, fd_mul_size(fd_mul_size((size_t)w, (size_t)h), (size_t)c));
+    return out->p ? FD_OK : FD_E_NOMEM;
+}
+
+fd_status fd_image_centre_square(fd_ctx *ctx, const fd_image *in, fd_image *out) {
+    int side = in->w < in->h ? in->w : in->h, x = (in->w - side) / 2, y = (in->h - side) / 2;
+    FD_TRY(new_image(ctx, side, side, in->c, out));
+    size_t row = (size_t)side * (size_t)in->c;
+    for (int i = 0; i < side; i++)
+        memcpy(out->p + (size_t)i * row, in->p + ((size_t)(y + i) * (size_t)in->w + (size_t)x) * (size_t)in->c, row);
+    return FD_OK;
+}
+
+static double lanczos(double x) {
+    if (x == 0) return 1;
+    if (!(x >= -LOBES && x < LOBES)) return 0;
+    double a = x * M_PI, b = a / LOBES;
+    return (sin(a) / a) * (sin(b) / b);
+}
+
+/* Per target pixel: the first source pixel, how many, and their weights. */
+typedef struct { int *first, *count, reach; int32_t *weight; } window;
+
+static fd_status make_window(fd_ctx *ctx, fd_arena *a, int from, int to, window *w) {
+    double scale = (double)from / to, wide = scale > 1 ? scale : 1, support = LOBES * wide;
+    double *k;
+    w->reach = (int)ceil(support) * 2 + 1;
+    FD_NEW(ctx, a, w->first, to);
+    FD_NEW(ctx, a, w->count, to);
+    FD_NEW(ctx, a, w->weight, fd_mul_size((size_t)to, (size_t)w->reach));
+    FD_NEW(ctx, a, k, w->reach);
+    for (int t = 0; t < to; t++) {
+        double centre = (t + 0.5) * scale, sum = 0;
+        int lo = (int)(centre - support + 0.5), hi = (int)(centre + support + 0.5);
+        if (lo < 0) lo = 0;
+        if (hi > from) hi = from;
+        for (int i = lo; i < hi; i++) sum += k[i - lo] = lanczos((i - centre + 0.5) * (1.0 / wide));
+        for (int i = 0; i < hi - lo; i++) {
+            double v = (sum != 0 ? k[i] / sum : k[i]) * (1 << FRACTION_BITS);
+            w->weight[(size_t)t * (size_t)w->reach + (size_t)i] = (int32_t)(v < 0 ? v - 0.5 : v + 0.5);
+        }
+        w->first[t] = lo;
+        w->count[t] = hi - lo;
+    }
+    return FD_OK;
+}
+
+static uint8_t rounded(int64_t sum) {
+    int64_t v = sum >> FRACTION_BITS;
+    return v < 0 ? 0 : v > 255 ? 255 : (uint8_t)v;
+}
+
+/* One pass along lines: pixel i of a line lies at i * step; there are `lines` of them, `line_step` apart. */
+static void pass(const window *w, int to, int lines, const uint8_t *in, size_t step_in, size_t line_in, uint8_t *out,
+                 size_t step_out, size_t line_out, int c) {
+    for (int line = 0; line < lines; line++)
+        for (int t = 0; t < to; t++) {
+            const int32_t *k = w->weight + (size_t)t * (size_t)w->reach;
+            const uint8_t *p = in + (size_t)line * line_in + (size_t)w->first[t] * step_in;
+            uint8_t *q = out + (size_t)line * line_out + (size_t)t * step_out;
+            for (int ch = 0; ch < c; ch++) {
+                int64_t sum = 1 << (FRACTION_BITS - 1);
+                for (int i = 0; i < w->count[t]; i++) sum += (int64_t)p[(size_t)i * step_in + (size_t)ch] * k[i];
+                q[ch] = rounded(sum);
+            }
+        }
+}
+
+static fd_status resize(fd_ctx *ctx, fd_arena *a, const fd_image *in, fd_image *out) {
+    window across, down;
+    size_t c = (size_t)in->c, row_in = (size_t)in->w * c, row_out = (size_t)out->w * c;
+    const uint8_t *p = in->p;
+    if (out->w != in->w) {
+        uint8_t *middle;
+        FD_NEW(ctx, a, middle, fd_mul_size(row_out, (size_t)in->h));
+        FD_TRY(make_window(ctx, a, in->w, out->w, &across));
+        pass(&across, out->w, in->h, p, c, row_in, middle, c, row_out, in->c);
+        p = middle;
+    }
+    if (out->h == in->h) {
+        memcpy(out->p, p, row_out * (size_t)in->h);
+        return FD_OK;
+    }
+    FD_TRY(make_window(ctx, a, in->h, out->h, &down));
+    pass(&down, out->h, out->w, p, row_out, c, out->p, row_out, c, in->c);
+    return FD_OK;
+}
+
+fd_status fd_image_resize(fd_ctx *ctx, const fd_image *in, int w, int h, fd_image *out) {
+    fd_arena a = {0};
+    *out = (fd_image){0};
+    if (w < 1 || h < 1 || w > FD_IMAGE_MAX_SIDE || h > FD_IMAGE_MAX_SIDE)
+        return FD_FAIL(ctx, FD_E_ARG, "resize: %d x %d is not within 1…%d", w, h, FD_IMAGE_MAX_SIDE);
+    FD_TRY(new_image(ctx, w, h, in->c, out));
+    fd_status s = resize(ctx, &a, in, out);
+    fd_arena_free(&a);
+    if (s != FD_OK) {
+        fd_free(out->p);
+        *out = (fd_image){0};
+    }
+    return s;
+}
