@@ -8,6 +8,7 @@
 #define FD_IO_DATASET_H
 
 #include "base/file.h"
+#include "io/image.h"
 
 typedef enum { FD_CACHE_AUTO, FD_CACHE_ON, FD_CACHE_OFF } fd_dataset_cache;
 
@@ -39,6 +40,9 @@ void fd_dataset_close(fd_dataset *d);                 /* safe on {0} */
 /* Picture `index` as uint8 [c][h][w], and its label as label_dim floats (NULL: not wanted). Thread-safe with one
  * context per thread. */
 fd_status fd_dataset_get(fd_ctx *ctx, const fd_dataset *d, int64_t index, uint8_t *chw, float *label);
+/* Picture `index` as its file has it, whatever its size and channels (converting a set of mixed sizes); decoded anew on
+ * every call. Owner: the caller, fd_image_free. Thread-safe likewise. */
+fd_status fd_dataset_image(fd_ctx *ctx, const fd_dataset *d, int64_t index, fd_image *out);
 /* Class number of a picture, -1 without class labels. */
 int fd_dataset_class(const fd_dataset *d, int64_t index);
 const char *fd_dataset_image_name(const fd_dataset *d, int64_t index);
