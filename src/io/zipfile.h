@@ -15,6 +15,7 @@ fd_status fd_zip_open(fd_ctx *ctx, const char *path, fd_zip **out);
 fd_status fd_zip_open_memory(fd_ctx *ctx, fd_bytes file, const char *name, fd_zip **out);
 void fd_zip_close(fd_zip *z);                         /* NULL is allowed */
 
+const char *fd_zip_path(const fd_zip *z);             /* as it was opened, for messages */
 int64_t fd_zip_count(const fd_zip *z);
 const char *fd_zip_name(const fd_zip *z, int64_t i);  /* '/'-separated; a folder's ends in '/' */
 uint64_t fd_zip_size(const fd_zip *z, int64_t i);     /* inflated bytes, as the archive claims */
