@@ -12,6 +12,7 @@
 
 #include "io/safetensors.h"
 #include "models/net.h"
+#include "train/optim.h"
 
 typedef struct golden_options {
     const fd_backend *backend;
@@ -70,8 +71,13 @@ void golden_spoil_f64(golden *g, double *v, int64_t i);
 /* Gradient sums in the order of grad_names: L2 norm, and dot product with the formula tensor input:probe/<name>. */
 fd_status golden_gradsum(golden *g, const char *norm, const char *dot, const json_t *names, const fd_params *p);
 
+/* The optimiser of case.json. */
+fd_status golden_adam(golden *g, fd_adam *p);
+/* Every stored "<prefix><parameter>", as golden_compare_update. w, start: flat blocks of the set's layout. */
+void golden_compare_trained(golden *g, const char *prefix, const fd_params *p, const float *w, const float *start);
+
 typedef fd_status golden_kind_fn(golden *g, fd_arena *arena);
 golden_kind_fn golden_kind_net, golden_kind_full, golden_kind_formula, golden_kind_grids, golden_kind_divergences,
-    golden_kind_ratio, golden_kind_optim;
+    golden_kind_ratio, golden_kind_optim, golden_kind_edm_train, golden_kind_heun;
 
 #endif

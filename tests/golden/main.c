@@ -26,6 +26,8 @@ static const struct { const char *name; golden_kind_fn *run;
     {"divergences", golden_kind_divergences},
     {"ratio", golden_kind_ratio},
     {"optim", golden_kind_optim},
+    {"edm-train", golden_kind_edm_train},
+    {"heun", golden_kind_heun},
 };
 
 static golden_options options;
