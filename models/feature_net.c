@@ -29,7 +29,8 @@ fd_status fd_feature_net_new(fd_ctx *ctx, fd_net *net, int batch, const fd_run_o
     *out = NULL;
     if (batch < 1) return FD_FAIL(ctx, FD_E_ARG, "feature network: batch is %d, need at least 1", batch);
     if (net->config.family != FD_FAMILY_CLASSIFIER)
-        return FD_FAIL(ctx, FD_E_ARG, "feature network: family %s is no classifier", fd_family_name(net->config.family));
+        return FD_FAIL(ctx, FD_E_ARG, "feature network: family %s is no classifier",
+                       fd_family_name(net->config.family));
     fd_feature_net *f = fd_alloc(ctx, sizeof *f);
     if (!f) return FD_E_NOMEM;
     f->net = net;
@@ -59,6 +60,7 @@ fd_status fd_feature_net_run(fd_ctx *ctx, fd_feature_net *f, const float *x, flo
         for (int k = 0; k < d; k++)
             features[(size_t)i * (size_t)d + (size_t)k] =
                 (features[(size_t)i * (size_t)d + (size_t)k] - mean[k]) / std[k];
-    for (int i = 0; logits && i < f->net->config.nclasses; i++) FD_TRY(fd_exec_read(ctx, f->e, f->logits[i], logits[i]));
+    for (int i = 0; logits && i < f->net->config.nclasses; i++)
+        FD_TRY(fd_exec_read(ctx, f->e, f->logits[i], logits[i]));
     return FD_OK;
 }
