@@ -1,0 +1,60 @@
+/* perf.c — how fast each node of a problem runs in the CPU backend: GFLOP/s, and GB/s of what it must read and
+ * write. Numbers to look at, not a gate: a test with absolute times fails on another machine. */
+#include <stdio.h>
+
+#include "base/progress.h"
+#include "cpu/cpu.h"
+#include "ops.h"
+
+static double bytes_of(const fd_graph *g, const fd_node *n) {
+    double sum = 0;
+    for (int k = 0; k < n->nin; k++)
+        if (n->in[k] > 0) sum += (double)fd_tensor_bytes(g->val[n->in[k]].s, g->val[n->in[k]].dt);
+    for (int k = 0; k < n->nout; k++)
+        if (n->out[k] > 0) sum += (double)fd_tensor_bytes(g->val[n->out[k]].s, g->val[n->out[k]].dt);
+    return sum;
+}
+
+/* Best of several runs, for at least 0.2 s. */
+static fd_status time_node(fd_ctx *ctx, fd_exec *e, int at, double *best) {
+    double start = fd_now();
+    *best = 1e30;
+    for (int i = 0; i < 5 || fd_now() - start < 0.2; i++) {
+        double t = fd_now();
+        FD_TRY(fd_exec_run(ctx, e, at, at + 1));
+        t = fd_now() - t;
+        if (t < *best) *best = t;
+    }
+    return FD_OK;
+}
+
+bool measure(fd_ctx *ctx, problem *p) {
+    fd_params params;
+    setup s;
+    fd_exec *e = NULL;
+    fd_params_init(&params);
+    fd_conv_algorithm usual = fd_cpu_conv_algorithm_now();
+    if (problem_is(p, "conv", "auto")) fd_cpu_conv_algorithm(FD_CONV_AUTO);
+    fd_status status = setup_new(ctx, &s, p, &params, true, 0);   /* all kept: nodes may run alone, in any order */
+    if (status == FD_OK) {
+        status = setup_exec(&s, fd_backend_cpu(), true, &e);
+        if (status == FD_OK) status = fd_exec_run(ctx, e, 0, -1);
+        printf("%s\n", p->line);
+        for (int i = 0; i < s.g->nnode && status == FD_OK; i++) {
+            const fd_node *n = &s.g->node[i];
+            double t;
+            if ((status = time_node(ctx, e, i, &t)) != FD_OK) break;
+            printf("    %-18s %9.3f ms %9.1f GFLOP/s %7.1f GB/s\n", fd_op_get(n->op)->name, t * 1e3,
+                   fd_op_flops(s.g, n) / t / 1e9, bytes_of(s.g, n) / t / 1e9);
+        }
+        fd_exec_free(e);
+        setup_free(&s);
+    }
+    fd_cpu_conv_algorithm(usual);
+    if (status != FD_OK) {
+        COMPLAIN("FAIL %s\n", ctx->message);
+        fd_clear(ctx);
+    }
+    fd_params_free(&params);
+    return status == FD_OK;
+}
