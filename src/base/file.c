@@ -78,11 +78,11 @@ static void sync_folder_of(const char *path) {
     close(f);
 }
 
-fd_status fd_outfile_commit(fd_ctx *ctx, fd_outfile *o) {
+static fd_status commit(fd_ctx *ctx, fd_outfile *o, bool sync) {
     errno = 0;
     int error = 0;
     if (fflush(o->f) || ferror(o->f)) error = errno ? errno : EIO;
-    if (!error && fsync(fileno(o->f)) && errno != EINVAL) error = errno;
+    if (sync && !error && fsync(fileno(o->f)) && errno != EINVAL) error = errno;
     if (fclose(o->f) && !error) error = errno;
     o->f = NULL;
     if (!error && rename(o->tmp, o->path)) error = errno;
@@ -90,10 +90,12 @@ fd_status fd_outfile_commit(fd_ctx *ctx, fd_outfile *o) {
         fd_outfile_abandon(o);
         return write_failed(ctx, o->path, error);
     }
-    sync_folder_of(o->path);
+    if (sync) sync_folder_of(o->path);
     o->tmp[0] = 0;
     return FD_OK;
 }
+
+fd_status fd_outfile_commit(fd_ctx *ctx, fd_outfile *o) { return commit(ctx, o, true); }
 
 void fd_outfile_abandon(fd_outfile *o) {
     if (o->f) fclose(o->f);
@@ -102,13 +104,21 @@ void fd_outfile_abandon(fd_outfile *o) {
     o->tmp[0] = 0;
 }
 
-fd_status fd_file_write(fd_ctx *ctx, const char *path, const void *data, size_t bytes) {
+static fd_status write_whole(fd_ctx *ctx, const char *path, const void *data, size_t bytes, bool sync) {
     fd_outfile o;
     FD_TRY(fd_outfile_open(ctx, path, &o));
     fd_status s = fd_outfile_write(ctx, &o, data, bytes);
-    if (s == FD_OK) return fd_outfile_commit(ctx, &o);
+    if (s == FD_OK) return commit(ctx, &o, sync);
     fd_outfile_abandon(&o);
     return s;
+}
+
+fd_status fd_file_write(fd_ctx *ctx, const char *path, const void *data, size_t bytes) {
+    return write_whole(ctx, path, data, bytes, true);
+}
+
+fd_status fd_file_put(fd_ctx *ctx, const char *path, const void *data, size_t bytes) {
+    return write_whole(ctx, path, data, bytes, false);
 }
 
 fd_status fd_make_folder(fd_ctx *ctx, const char *path) {

@@ -30,6 +30,9 @@ fd_status fd_outfile_commit(fd_ctx *ctx, fd_outfile *o);
 void fd_outfile_abandon(fd_outfile *o);      /* removes the temporary; safe after commit and on {0} */
 /* open + write + commit */
 fd_status fd_file_write(fd_ctx *ctx, const char *path, const void *data, size_t bytes);
+/* The same without waiting for the disk: whole or absent for every failing program, but not for a power cut. For
+ * pictures and other things that are made by the thousand and cheap to make again. */
+fd_status fd_file_put(fd_ctx *ctx, const char *path, const void *data, size_t bytes);
 
 /* mkdir -p. */
 fd_status fd_make_folder(fd_ctx *ctx, const char *path);

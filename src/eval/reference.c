@@ -1,0 +1,113 @@
+#include "eval/reference.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/json.h"
+#include "io/npy.h"
+
+#define META "fdistill_meta"
+
+static void copy_text(fd_ctx *ctx, const json_t *o, const char *key, const char *path, char *out, size_t size) {
+    const char *text = "";
+    fd_json_text(ctx, o, key, path, FD_OPTIONAL, &text);
+    snprintf(out, size, "%s", text);
+}
+
+static fd_status read_meta(fd_ctx *ctx, const char *path, const fd_npy *bytes, fd_provenance *out) {
+    if (bytes->dtype != FD_NPY_U1 || bytes->rank != 1)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: " META " is not a row of bytes; make the reference again with 'fdistill fid ref'",
+                       path);
+    json_t *o;
+    FD_TRY(fd_json_parse(ctx, (fd_bytes){bytes->data, (size_t)bytes->count}, path, &o));
+    int64_t resolution = 0;
+    fd_json_int(ctx, o, "n", path, FD_REQUIRED, 1, INT64_MAX, &out->n);
+    fd_json_int(ctx, o, "resolution", path, FD_OPTIONAL, 0, 1 << 20, &resolution);
+    copy_text(ctx, o, "data", path, out->data, sizeof out->data);
+    copy_text(ctx, o, "data_digest", path, out->data_digest, sizeof out->data_digest);
+    copy_text(ctx, o, "features", path, out->features, sizeof out->features);
+    copy_text(ctx, o, "features_digest", path, out->features_digest, sizeof out->features_digest);
+    copy_text(ctx, o, "resize", path, out->resize, sizeof out->resize);
+    copy_text(ctx, o, "uint8", path, out->uint8_rule, sizeof out->uint8_rule);
+    copy_text(ctx, o, "tool", path, out->tool, sizeof out->tool);
+    out->resolution = (int)resolution;
+    out->known = true;
+    json_decref(o);
+    return ctx->code;
+}
+
+/* mu and sigma as double, with everything checked that a distance relies on. */
+static fd_status read_moments(fd_ctx *ctx, fd_zip *z, const char *path, fd_reference *r) {
+    bool plain = fd_npz_has(z, "mu") && fd_npz_has(z, "sigma");
+    if (!plain && !(fd_npz_has(z, "m2") && fd_npz_has(z, "s2")))
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: holds no mu and sigma: not a reference; make one with 'fdistill fid ref'", path);
+    fd_npy mu, sigma;
+    FD_TRY(fd_npz_read(ctx, z, plain ? "mu" : "m2", &r->arena, &mu));
+    FD_TRY(fd_npz_read(ctx, z, plain ? "sigma" : "s2", &r->arena, &sigma));
+    if (mu.rank != 1 || mu.count < 1 || mu.count > 65536 || sigma.rank != 2 || sigma.dim[0] != mu.count ||
+        sigma.dim[1] != mu.count)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: mu and sigma have shapes that do not belong together", path);
+    r->d = (int)mu.count;
+    r->mu = (double *)fd_npy_doubles(ctx, &r->arena, &mu);
+    r->sigma = (double *)fd_npy_doubles(ctx, &r->arena, &sigma);
+    if (!r->mu || !r->sigma) return FD_E_NOMEM;
+    for (int64_t i = 0; i < mu.count; i++)
+        if (!isfinite(r->mu[i])) return FD_FAIL(ctx, FD_E_FORMAT, "%s: mu[%lld] is not finite", path, (long long)i);
+    for (int64_t i = 0; i < sigma.count; i++)
+        if (!isfinite(r->sigma[i])) return FD_FAIL(ctx, FD_E_FORMAT, "%s: sigma holds values that are not finite", path);
+    for (int64_t i = 0; i < mu.count; i++) {
+        if (r->sigma[i * mu.count + i] < 0)
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: sigma has a negative variance at %lld", path, (long long)i);
+        for (int64_t j = 0; j < i; j++) {
+            double a = r->sigma[i * mu.count + j], b = r->sigma[j * mu.count + i];
+            if (fabs(a - b) > 1e-6 * (fabs(a) + fabs(b)) + 1e-12)
+                return FD_FAIL(ctx, FD_E_FORMAT, "%s: sigma is not symmetric at (%lld, %lld)", path, (long long)i,
+                               (long long)j);
+        }
+    }
+    return FD_OK;
+}
+
+fd_status fd_reference_load(fd_ctx *ctx, const char *path, fd_reference *out) {
+    *out = (fd_reference){0};
+    fd_zip *z;
+    FD_TRY(fd_zip_open(ctx, path, &z));
+    fd_status s = read_moments(ctx, z, path, out);
+    if (s == FD_OK && fd_npz_has(z, META)) {
+        fd_npy bytes;
+        s = fd_npz_read(ctx, z, META, &out->arena, &bytes);
+        if (s == FD_OK) s = read_meta(ctx, path, &bytes, &out->from);
+    }
+    fd_zip_close(z);
+    if (s != FD_OK) fd_reference_free(out);
+    return s;
+}
+
+void fd_reference_free(fd_reference *r) {
+    fd_arena_free(&r->arena);
+    *r = (fd_reference){0};
+}
+
+fd_status fd_reference_save(fd_ctx *ctx, const char *path, const fd_reference *r) {
+    const fd_provenance *p = &r->from;
+    json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s}", "n", (json_int_t)p->n, "data", p->data,
+                          "data_digest", p->data_digest, "features", p->features, "features_digest", p->features_digest,
+                          "dimension", r->d, "resolution", p->resolution, "resize", p->resize, "uint8", p->uint8_rule,
+                          "tool", p->tool);
+    fd_arena a = {0};
+    char *text = o ? fd_json_dump(ctx, &a, o, 0) : NULL;
+    json_decref(o);
+    fd_status s = FD_OK;
+    if (!text) s = FD_FAIL(ctx, FD_E_FORMAT, "%s: the name of the set or network is not UTF-8", path);
+    if (s == FD_OK) {
+        fd_npz_entry entry[] = {
+            {"mu", {.dtype = FD_NPY_F8, .rank = 1, .dim = {r->d}, .data = r->mu}},
+            {"sigma", {.dtype = FD_NPY_F8, .rank = 2, .dim = {r->d, r->d}, .data = r->sigma}},
+            {META, {.dtype = FD_NPY_U1, .rank = 1, .dim = {(int64_t)strlen(text)}, .data = text}},
+        };
+        s = fd_npz_write(ctx, path, entry, (int)FD_COUNT(entry));
+    }
+    fd_arena_free(&a);
+    return s;
+}

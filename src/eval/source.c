@@ -1,0 +1,88 @@
+#include "eval/source.h"
+
+#include <stdio.h>
+
+fd_status fd_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_source *out) {
+    *out = (fd_source){.cls = -1};
+    fd_dataset_options o = {.use_labels = true, .folder_labels = true, .allow_any_size = true, .max_size = num,
+                            .seed = seed, .cache = FD_CACHE_OFF};
+    fd_status s = fd_dataset_open(ctx, path, &o, &out->data);
+    if (s == FD_E_ARG) {          /* a set without labels */
+        fd_clear(ctx);
+        o.use_labels = o.folder_labels = false;
+        s = fd_dataset_open(ctx, path, &o, &out->data);
+    }
+    FD_TRY(s);
+    fd_dataset *d = &out->data;
+    out->n = d->n;
+    out->c = d->c;
+    out->h = d->h;
+    out->w = d->w;
+    out->classes = d->class_labels;
+    snprintf(out->name, sizeof out->name, "%s", d->name);
+    if (num && d->n < num) {
+        s = FD_FAIL(ctx, FD_E_ARG, "%s: has %lld images, but --num asks for %lld", path, (long long)d->n, (long long)num);
+        fd_source_close(out);
+        return s;
+    }
+    s = fd_dataset_digest(ctx, d, out->digest);
+    if (s != FD_OK) fd_source_close(out);
+    return s;
+}
+
+fd_status fd_source_network(fd_ctx *ctx, fd_net *net, const char *name, const fd_source_network_spec *spec,
+                            fd_source *out) {
+    *out = (fd_source){.n = spec->num, .is_network = true, .sampler = spec->sampler, .first_seed = spec->first_seed,
+                       .cls = spec->cls, .c = net->config.image_channels, .h = net->config.resolution,
+                       .w = net->config.resolution, .classes = net->config.label_dim > 0};
+    snprintf(out->name, sizeof out->name, "%s", name);
+    FD_TRY(fd_net_digest(ctx, net, out->digest));
+    fd_run_options run = {.dtype = spec->dtype};
+    return fd_denoiser_new(ctx, net, spec->batch, &run, &out->denoiser);
+}
+
+void fd_source_close(fd_source *s) {
+    fd_dataset_close(&s->data);
+    fd_denoiser_free(s->denoiser);
+    *s = (fd_source){0};
+}
+
+static fd_status read_set(fd_ctx *ctx, const fd_dataset *d, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
+    size_t bytes = (size_t)d->c * (size_t)d->h * (size_t)d->w;
+    fd_ctx failed = {.code = FD_OK};
+#pragma omp parallel
+    {
+        fd_ctx mine = {.quiet = true};
+#pragma omp for schedule(dynamic, 8)
+        for (int64_t i = 0; i < n; i++) {
+            if (mine.code != FD_OK) continue;
+            fd_dataset_get(&mine, d, first + i, images + (size_t)i * bytes, NULL);
+            if (classes) classes[i] = d->class_labels ? fd_dataset_class(d, first + i) : -1;
+        }
+#pragma omp critical(source_failed)
+        if (failed.code == FD_OK) failed = mine;
+    }
+    return failed.code == FD_OK ? FD_OK : FD_FAIL(ctx, failed.code, "%s", failed.message);
+}
+
+static fd_status read_network(fd_ctx *ctx, fd_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
+    fd_arena a = {0};
+    uint64_t *seeds = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *seeds);
+    int *want = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *want), *used = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *used);
+    fd_status status = FD_E_NOMEM;
+    if (seeds && want && used) {
+        for (int64_t i = 0; i < n; i++) {
+            seeds[i] = s->first_seed + (uint64_t)(first + i);
+            want[i] = s->cls;
+        }
+        status = fd_sample_seeds(ctx, &s->sampler, s->denoiser, seeds, want, n, images, used, NULL, NULL);
+    }
+    for (int64_t i = 0; status == FD_OK && classes && i < n; i++) classes[i] = s->classes ? used[i] : -1;
+    fd_arena_free(&a);
+    return status;
+}
+
+fd_status fd_source_read(fd_ctx *ctx, fd_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
+    if (s->is_network) return read_network(ctx, s, first, n, images, classes);
+    return read_set(ctx, &s->data, first, n, images, classes);
+}
