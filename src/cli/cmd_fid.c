@@ -19,7 +19,7 @@ typedef struct {
     uint64_t seed;
     fd_sampling sampling;
     fd_net *net;
-    fd_source source;
+    fd_image_source source;
 } input;
 
 #define INPUT_ROWS(p)                                                                                                 \
@@ -39,17 +39,17 @@ static const char *base_name(const char *path) {
 static fd_status open_input(fd_ctx *ctx, input *p) {
     if (!p->images == !p->network)
         return FD_FAIL(ctx, FD_E_ARG, "give either --images PATH or --network FILE");
-    if (p->images) return fd_source_set(ctx, p->images, p->num, p->seed, &p->source);
+    if (p->images) return fd_image_source_set(ctx, p->images, p->num, p->seed, &p->source);
     FD_TRY(fd_load_generator(ctx, p->network, &p->net));
-    fd_source_network_spec spec = {.num = p->num ? p->num : 50000, .first_seed = p->seed, .cls = p->sampling.cls,
+    fd_image_source_network_spec spec = {.num = p->num ? p->num : 50000, .first_seed = p->seed, .cls = p->sampling.cls,
                                    .dtype = p->sampling.precision ? FD_BF16 : FD_F32};
     FD_TRY(fd_sampling_resolve(ctx, &p->sampling, p->net, &spec.sampler));
     spec.batch = spec.num < p->sampling.batch ? (int)spec.num : p->sampling.batch;
-    return fd_source_network(ctx, p->net, base_name(p->network), &spec, &p->source);
+    return fd_image_source_network(ctx, p->net, base_name(p->network), &spec, &p->source);
 }
 
 static void close_input(input *p) {
-    fd_source_close(&p->source);
+    fd_image_source_close(&p->source);
     fd_net_free(p->net);
 }
 
@@ -90,11 +90,11 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
     if (a.helped) return FD_OK;
     fd_interrupt_install();
     fd_net *net = NULL;
-    fd_source source = {0};
+    fd_image_source source = {0};
     fd_reference r = {0};
     char name[256] = "";
     fd_status s = fd_net_load(ctx, net_path, &net);
-    if (s == FD_OK) s = fd_source_set(ctx, data, num, seed, &source);
+    if (s == FD_OK) s = fd_image_source_set(ctx, data, num, seed, &source);
     if (s == FD_OK) {
         fd_feature_net_name(net, net_path, name);
         s = fd_measure_reference(ctx, &source, net, name, batch, "measuring", &r);
@@ -103,7 +103,7 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
     if (s == FD_OK)
         printf("%s: %lld images of %s, %d features of %s\n", dest, (long long)r.from.n, r.from.data, r.d, name);
     fd_reference_free(&r);
-    fd_source_close(&source);
+    fd_image_source_close(&source);
     fd_net_free(net);
     return s;
 }
@@ -228,7 +228,7 @@ static fd_status run_calc(fd_ctx *ctx, int argc, char **argv) {
 #define CHUNK 256
 
 static fd_status judge(fd_ctx *ctx, input *p, fd_arena *a, fd_sprites_judge *j, fd_sprite_report *out) {
-    fd_source *s = &p->source;
+    fd_image_source *s = &p->source;
     fd_sprite_verdict *verdicts;
     int32_t *labels;
     uint8_t *images;
@@ -239,7 +239,7 @@ static fd_status judge(fd_ctx *ctx, input *p, fd_arena *a, fd_sprites_judge *j, 
     fd_progress_start(ctx, &bar, "judging", "images", s->n);
     for (int64_t at = 0; at < s->n; at += CHUNK) {
         int64_t n = s->n - at < CHUNK ? s->n - at : CHUNK;
-        FD_TRY(fd_source_read(ctx, s, at, n, images, labels + at));
+        FD_TRY(fd_image_source_read(ctx, s, at, n, images, labels + at));
         FD_TRY(fd_sprites_judge_run(ctx, j, images, n, verdicts + at));
         fd_progress_update(&bar, at + n, NULL);
         if (fd_interrupted()) return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + n));

@@ -18,7 +18,7 @@ void fd_feature_net_name(const fd_net *net, const char *path, char out[256]) {
     if (dot && dot != out) *dot = 0;
 }
 
-static fd_status check(fd_ctx *ctx, const fd_source *s, const fd_net *net) {
+static fd_status check(fd_ctx *ctx, const fd_image_source *s, const fd_net *net) {
     const fd_net_config *c = &net->config;
     if (c->family != FD_FAMILY_CLASSIFIER)
         return FD_FAIL(ctx, FD_E_ARG, "--net: a feature network is needed, but this is a %s", fd_family_name(c->family));
@@ -49,12 +49,12 @@ static void to_input(const work *w, int n, int c) {
         }
 }
 
-static fd_status measure(fd_ctx *ctx, fd_source *s, work *w, const char *what, fd_moments *out) {
+static fd_status measure(fd_ctx *ctx, fd_image_source *s, work *w, const char *what, fd_moments *out) {
     fd_progress bar;
     fd_progress_start(ctx, &bar, what, "images", s->n);
     for (int64_t at = 0; at < s->n; at += w->batch) {
         int n = (int)(s->n - at < w->batch ? s->n - at : w->batch);
-        FD_TRY(fd_source_read(ctx, s, at, n, w->images, NULL));
+        FD_TRY(fd_image_source_read(ctx, s, at, n, w->images, NULL));
         to_input(w, n, s->c);
         FD_TRY(fd_feature_net_run(ctx, w->runner, w->x, w->features, NULL));
         FD_TRY(fd_moments_add(ctx, out, w->features, n));
@@ -65,7 +65,7 @@ static fd_status measure(fd_ctx *ctx, fd_source *s, work *w, const char *what, f
     return FD_OK;
 }
 
-fd_status fd_measure_moments(fd_ctx *ctx, fd_source *s, fd_net *features, int batch, const char *what, fd_moments *out) {
+fd_status fd_measure_moments(fd_ctx *ctx, fd_image_source *s, fd_net *features, int batch, const char *what, fd_moments *out) {
     *out = (fd_moments){0};
     FD_TRY(check(ctx, s, features));
     fd_arena a = {0};
@@ -92,7 +92,7 @@ static fd_status fill(fd_ctx *ctx, fd_moments *m, fd_reference *r) {
     return fd_moments_get(ctx, m, r->mu, r->sigma);
 }
 
-fd_status fd_measure_reference(fd_ctx *ctx, fd_source *s, fd_net *features, const char *name, int batch,
+fd_status fd_measure_reference(fd_ctx *ctx, fd_image_source *s, fd_net *features, const char *name, int batch,
                                const char *what, fd_reference *out) {
     *out = (fd_reference){0};
     if (s->n < 2) return FD_FAIL(ctx, FD_E_ARG, "%s: %lld image; a covariance needs two at least", s->name, (long long)s->n);

@@ -1,9 +1,9 @@
-#include "eval/source.h"
+#include "eval/image_source.h"
 
 #include <stdio.h>
 
-fd_status fd_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_source *out) {
-    *out = (fd_source){.cls = -1};
+fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_image_source *out) {
+    *out = (fd_image_source){.cls = -1};
     fd_dataset_options o = {.use_labels = true, .folder_labels = true, .allow_any_size = true, .max_size = num,
                             .seed = seed, .cache = FD_CACHE_OFF};
     fd_status s = fd_dataset_open(ctx, path, &o, &out->data);
@@ -22,17 +22,17 @@ fd_status fd_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t see
     snprintf(out->name, sizeof out->name, "%s", d->name);
     if (num && d->n < num) {
         s = FD_FAIL(ctx, FD_E_ARG, "%s: has %lld images, but --num asks for %lld", path, (long long)d->n, (long long)num);
-        fd_source_close(out);
+        fd_image_source_close(out);
         return s;
     }
     s = fd_dataset_digest(ctx, d, out->digest);
-    if (s != FD_OK) fd_source_close(out);
+    if (s != FD_OK) fd_image_source_close(out);
     return s;
 }
 
-fd_status fd_source_network(fd_ctx *ctx, fd_net *net, const char *name, const fd_source_network_spec *spec,
-                            fd_source *out) {
-    *out = (fd_source){.n = spec->num, .is_network = true, .sampler = spec->sampler, .first_seed = spec->first_seed,
+fd_status fd_image_source_network(fd_ctx *ctx, fd_net *net, const char *name, const fd_image_source_network_spec *spec,
+                            fd_image_source *out) {
+    *out = (fd_image_source){.n = spec->num, .is_network = true, .sampler = spec->sampler, .first_seed = spec->first_seed,
                        .cls = spec->cls, .c = net->config.image_channels, .h = net->config.resolution,
                        .w = net->config.resolution, .classes = net->config.label_dim > 0};
     snprintf(out->name, sizeof out->name, "%s", name);
@@ -41,10 +41,10 @@ fd_status fd_source_network(fd_ctx *ctx, fd_net *net, const char *name, const fd
     return fd_denoiser_new(ctx, net, spec->batch, &run, &out->denoiser);
 }
 
-void fd_source_close(fd_source *s) {
+void fd_image_source_close(fd_image_source *s) {
     fd_dataset_close(&s->data);
     fd_denoiser_free(s->denoiser);
-    *s = (fd_source){0};
+    *s = (fd_image_source){0};
 }
 
 static fd_status read_set(fd_ctx *ctx, const fd_dataset *d, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
@@ -65,7 +65,7 @@ static fd_status read_set(fd_ctx *ctx, const fd_dataset *d, int64_t first, int64
     return failed.code == FD_OK ? FD_OK : FD_FAIL(ctx, failed.code, "%s", failed.message);
 }
 
-static fd_status read_network(fd_ctx *ctx, fd_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
+static fd_status read_network(fd_ctx *ctx, fd_image_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
     fd_arena a = {0};
     uint64_t *seeds = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *seeds);
     int *want = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *want), *used = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *used);
@@ -82,7 +82,7 @@ static fd_status read_network(fd_ctx *ctx, fd_source *s, int64_t first, int64_t 
     return status;
 }
 
-fd_status fd_source_read(fd_ctx *ctx, fd_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
+fd_status fd_image_source_read(fd_ctx *ctx, fd_image_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
     if (s->is_network) return read_network(ctx, s, first, n, images, classes);
     return read_set(ctx, &s->data, first, n, images, classes);
 }

@@ -1,19 +1,19 @@
-/* source.h — where the pictures of a measurement come from: a set on disk, or a network with no files between.
+/* image_source.h — where the pictures of a measurement come from: a set on disk, or a network with no files between.
  *
  * Either way a measurement sees uint8 pictures, because that is what people save and compare; a network's output goes
  * through the same rounding as generated files (x * 127.5 + 128, clamped, truncated).
  */
-#ifndef FD_EVAL_SOURCE_H
-#define FD_EVAL_SOURCE_H
+#ifndef FD_EVAL_IMAGE_SOURCE_H
+#define FD_EVAL_IMAGE_SOURCE_H
 
 #include "io/dataset.h"
 #include "models/net.h"
 #include "train/sampler.h"
 
-typedef struct fd_source {
+typedef struct fd_image_source {
     int64_t n;                    /* pictures                                             */
     int c, h, w;
-    bool classes;                 /* fd_source_read can tell the class of a picture       */
+    bool classes;                 /* fd_image_source_read can tell the class of a picture       */
     char name[256];               /* of the set, or of the network's file                 */
     char digest[65];              /* of the set, or of the network's weights              */
     bool is_network;
@@ -23,10 +23,10 @@ typedef struct fd_source {
     fd_sampler sampler;
     uint64_t first_seed;
     int cls;
-} fd_source;
+} fd_image_source;
 
 /* num pictures of a set drawn with the seed; num = 0: all. ARG if it has fewer. Classes are read if it has any. */
-fd_status fd_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_source *out);
+fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_image_source *out);
 
 typedef struct {
     fd_sampler sampler;
@@ -35,13 +35,13 @@ typedef struct {
     int cls;                      /* -1: drawn from each seed                             */
     int batch;
     fd_dtype dtype;
-} fd_source_network_spec;
+} fd_image_source_network_spec;
 /* The network must outlive the source. */
-fd_status fd_source_network(fd_ctx *ctx, fd_net *net, const char *name, const fd_source_network_spec *spec,
-                            fd_source *out);
-void fd_source_close(fd_source *s);        /* safe on {0} */
+fd_status fd_image_source_network(fd_ctx *ctx, fd_net *net, const char *name, const fd_image_source_network_spec *spec,
+                            fd_image_source *out);
+void fd_image_source_close(fd_image_source *s);        /* safe on {0} */
 
 /* Pictures first … first+n-1 as uint8 [n][c][h][w]; classes [n] (may be NULL): -1 where unknown. */
-fd_status fd_source_read(fd_ctx *ctx, fd_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes);
+fd_status fd_image_source_read(fd_ctx *ctx, fd_image_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes);
 
 #endif
