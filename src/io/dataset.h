@@ -40,14 +40,16 @@ void fd_dataset_close(fd_dataset *d);                 /* safe on {0} */
 /* Picture `index` as uint8 [c][h][w], and its label as label_dim floats (NULL: not wanted). Thread-safe with one
  * context per thread. */
 fd_status fd_dataset_get(fd_ctx *ctx, const fd_dataset *d, int64_t index, uint8_t *chw, float *label);
-/* Picture `index` as its file has it, whatever its size and channels (converting a set of mixed sizes); decoded anew on
- * every call. Owner: the caller, fd_image_free. Thread-safe likewise. */
+/* Picture `index` as its file has it, whatever its size and channels (converting a set of mixed sizes); decoded anew
+ * on every call. Owner: the caller, fd_image_free. Thread-safe likewise. */
 fd_status fd_dataset_image(fd_ctx *ctx, const fd_dataset *d, int64_t index, fd_image *out);
 /* Class number of a picture, -1 without class labels. */
 int fd_dataset_class(const fd_dataset *d, int64_t index);
 const char *fd_dataset_image_name(const fd_dataset *d, int64_t index);
 /* SHA-256 of size, decoded pixels and labels in use, in order; mirrored copies are left out. Computed once. */
 fd_status fd_dataset_digest(fd_ctx *ctx, fd_dataset *d, char out[65]);
+
+#define FD_DATASET_PROBLEMS 1000
 
 /* Everything that is wrong or odd with a set, in plain words. */
 typedef struct {
@@ -56,7 +58,7 @@ typedef struct {
 } fd_dataset_problem;
 typedef struct {
     fd_dataset_problem *problem;
-    int n;                        /* recorded; at most 1000 */
+    int n;                        /* recorded; at most FD_DATASET_PROBLEMS */
     int64_t total, fatal;         /* found */
     int64_t images;               /* pictures found, good or bad */
     int c, h, w;                  /* of the first good picture, 0 if there is none */
@@ -70,8 +72,9 @@ void fd_dataset_report_free(fd_dataset_report *r);
 /* Writes an EDM zip: stored PNG entries 00000/img00000000.png …, dataset.json last; atomic. */
 typedef struct fd_dataset_writer fd_dataset_writer;
 fd_status fd_dataset_create(fd_ctx *ctx, const char *path, int c, int h, int w, fd_dataset_writer **out);
-/* label -1: none; either every picture has a label or no picture has one. */
-fd_status fd_dataset_add(fd_ctx *ctx, fd_dataset_writer *w, const uint8_t *chw, int label);
+/* n pictures [n][c][h][w] with their class numbers; label NULL or -1: none. Either every picture of a set has a label
+ * or no picture has one. Compressing uses ctx->threads threads; the file does not depend on their number. */
+fd_status fd_dataset_add(fd_ctx *ctx, fd_dataset_writer *w, const uint8_t *chw, const int *label, int n);
 fd_status fd_dataset_commit(fd_ctx *ctx, fd_dataset_writer *w);       /* frees w, also on failure */
 void fd_dataset_abandon(fd_dataset_writer *w);
 
