@@ -176,12 +176,40 @@ void fd_dataset_close(fd_dataset *d) {
     *d = (fd_dataset){0};
 }
 
-static fd_status decode_one(fd_ctx *ctx, const fd_dataset *d, int64_t i, uint8_t *chw) {
-    const struct fd_dataset_body *b = d->body;
+static fd_status decode_one(fd_ctx *ctx, const fd_dataset *d, int64_t i, int w, int h, int c, fd_image *out) {
     fd_ctx own = {0};
+    fd_source_decode(&d->body->source, d->body->image + i, 1, 1, w, h, c, out, &own);
+    return own.code == FD_OK ? FD_OK : FD_FAIL(ctx, own.code, "%s", own.message);
+}
+
+static fd_status check_index(fd_ctx *ctx, const fd_dataset *d, int64_t index) {
+    if (index >= 0 && index < d->n) return FD_OK;
+    return FD_FAIL(ctx, FD_E_ARG, "%s: no picture number %lld; there are %lld", d->path, (long long)index,
+                   (long long)d->n);
+}
+
+/* Rows of w pixels of c bytes, left to right. */
+static void mirror(uint8_t *p, size_t rows, int w, int c) {
+    for (; rows; rows--, p += w * c)
+        for (int x = 0; x < w / 2; x++)
+            for (int k = 0; k < c; k++) {
+                uint8_t t = p[x * c + k];
+                p[x * c + k] = p[(w - 1 - x) * c + k];
+                p[(w - 1 - x) * c + k] = t;
+            }
+}
+
+fd_status fd_dataset_image(fd_ctx *ctx, const fd_dataset *d, int64_t index, fd_image *out) {
+    *out = (fd_image){0};
+    FD_TRY(check_index(ctx, d, index));
+    FD_TRY(decode_one(ctx, d, index % d->body->n, 0, 0, 0, out));
+    if (index >= d->body->n) mirror(out->p, (size_t)out->h, out->w, out->c);
+    return FD_OK;
+}
+
+static fd_status decode_planes(fd_ctx *ctx, const fd_dataset *d, int64_t i, uint8_t *chw) {
     fd_image m;
-    fd_source_decode(&b->source, b->image + i, 1, 1, d->w, d->h, d->c, &m, &own);
-    if (own.code != FD_OK) return FD_FAIL(ctx, own.code, "%s", own.message);
+    FD_TRY(decode_one(ctx, d, i, d->w, d->h, d->c, &m));
     fd_status s = check_size(ctx, d, &m, i);
     if (s == FD_OK) fd_image_to_chw(&m, chw);
     fd_image_free(&m);
@@ -190,19 +218,11 @@ static fd_status decode_one(fd_ctx *ctx, const fd_dataset *d, int64_t i, uint8_t
 
 fd_status fd_dataset_get(fd_ctx *ctx, const fd_dataset *d, int64_t index, uint8_t *chw, float *label) {
     const struct fd_dataset_body *b = d->body;
-    if (index < 0 || index >= d->n)
-        return FD_FAIL(ctx, FD_E_ARG, "%s: no picture number %lld; there are %lld", d->path, (long long)index,
-                       (long long)d->n);
+    FD_TRY(check_index(ctx, d, index));
     int64_t i = index % b->n;
     if (b->cache) memcpy(chw, b->cache + (size_t)i * image_bytes(d), image_bytes(d));
-    else FD_TRY(decode_one(ctx, d, i, chw));
-    if (index >= b->n)
-        for (uint8_t *row = chw; row < chw + image_bytes(d); row += d->w)
-            for (int x = 0; x < d->w / 2; x++) {
-                uint8_t t = row[x];
-                row[x] = row[d->w - 1 - x];
-                row[d->w - 1 - x] = t;
-            }
+    else FD_TRY(decode_planes(ctx, d, i, chw));
+    if (index >= b->n) mirror(chw, (size_t)d->c * (size_t)d->h, d->w, 1);
     if (!label || !d->label_dim) return FD_OK;
     size_t dim = (size_t)d->label_dim, at = (size_t)b->first_number[i];
     if (!d->class_labels) {

@@ -72,9 +72,11 @@ void fd_dataset_report_free(fd_dataset_report *r);
 /* Writes an EDM zip: stored PNG entries 00000/img00000000.png …, dataset.json last; atomic. */
 typedef struct fd_dataset_writer fd_dataset_writer;
 fd_status fd_dataset_create(fd_ctx *ctx, const char *path, int c, int h, int w, fd_dataset_writer **out);
-/* n pictures [n][c][h][w] with their class numbers; label NULL or -1: none. Either every picture of a set has a label
- * or no picture has one. Compressing uses ctx->threads threads; the file does not depend on their number. */
-fd_status fd_dataset_add(fd_ctx *ctx, fd_dataset_writer *w, const uint8_t *chw, const int *label, int n);
+/* label -1: none; either every picture has a label or no picture has one. */
+fd_status fd_dataset_add(fd_ctx *ctx, fd_dataset_writer *w, const uint8_t *chw, int label);
+/* The same for n pictures [n][c][h][w] (label NULL: none), compressed by ctx->threads threads; the file does not
+ * depend on their number. */
+fd_status fd_dataset_add_many(fd_ctx *ctx, fd_dataset_writer *w, const uint8_t *chw, const int *label, int n);
 fd_status fd_dataset_commit(fd_ctx *ctx, fd_dataset_writer *w);       /* frees w, also on failure */
 void fd_dataset_abandon(fd_dataset_writer *w);
 

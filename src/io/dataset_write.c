@@ -82,7 +82,11 @@ static fd_status add_batch(fd_ctx *ctx, fd_dataset_writer *d, const uint8_t *chw
     return s;
 }
 
-fd_status fd_dataset_add(fd_ctx *ctx, fd_dataset_writer *d, const uint8_t *chw, const int *label, int n) {
+fd_status fd_dataset_add(fd_ctx *ctx, fd_dataset_writer *d, const uint8_t *chw, int label) {
+    return fd_dataset_add_many(ctx, d, chw, &label, 1);
+}
+
+fd_status fd_dataset_add_many(fd_ctx *ctx, fd_dataset_writer *d, const uint8_t *chw, const int *label, int n) {
     size_t bytes = (size_t)d->c * (size_t)d->h * (size_t)d->w;
     for (int at = 0; at < n; at += BATCH) {
         int count = n - at < BATCH ? n - at : BATCH;

@@ -14,6 +14,22 @@ typedef struct { fd_arena arena; jmp_buf give_up; fd_bytes file; size_t at; bool
 static _Thread_local decoder *active;
 
 static void *stb_alloc(size_t bytes) { return fd_arena_alloc(NULL, &active->arena, bytes); }
+
+/* Horizontal doubling of chroma by linear interpolation, with libjpeg's rounding. stb_image's own (2.27) gives the
+ * last but one column the weights of its neighbour; the macro below renames that one where it is defined, not where
+ * it is used. */
+static uint8_t *stbi__resample_row_h_2(uint8_t *out, uint8_t *near_row, uint8_t *far_row, int w, int hs) {
+    (void)far_row, (void)hs;
+    out[0] = near_row[0];
+    for (int i = 0; i + 1 < w; i++) {
+        out[2 * i + 1] = (uint8_t)((3 * near_row[i] + near_row[i + 1] + 2) >> 2);
+        out[2 * i + 2] = (uint8_t)((near_row[i] + 3 * near_row[i + 1] + 1) >> 2);
+    }
+    out[2 * w - 1] = near_row[w - 1];
+    return out;
+}
+#define stbi__resample_row_h_2(...) unused_resample_row_h_2(__VA_ARGS__)
+
 static noreturn void stb_assertion_failed(void) { longjmp(active->give_up, 1); }
 
 #define STB_IMAGE_IMPLEMENTATION

@@ -25,8 +25,8 @@ static fd_status write_set(fd_ctx *ctx, bool labelled) {
     }
     fd_dataset_writer *w;
     FD_TRY(fd_dataset_create(ctx, zip, 3, SIDE, SIDE, &w));
-    fd_status s = fd_dataset_add(ctx, w, pixels[0], labelled ? labels : NULL, 100);
-    if (s == FD_OK) s = fd_dataset_add(ctx, w, pixels[100], labelled ? labels + 100 : NULL, N - 100);
+    fd_status s = fd_dataset_add_many(ctx, w, pixels[0], labelled ? labels : NULL, 100);
+    if (s == FD_OK) s = fd_dataset_add_many(ctx, w, pixels[100], labelled ? labels + 100 : NULL, N - 100);
     if (s == FD_OK) return fd_dataset_commit(ctx, w);
     fd_dataset_abandon(w);
     return s;
@@ -89,7 +89,7 @@ static void writes_and_reads_an_edm_zip(void **state) {
     fd_dataset_writer *w;
     int mixed[2] = {3, -1};
     assert_int_equal(fd_dataset_create(&ctx, zip, 3, SIDE, SIDE, &w), FD_OK);
-    assert_int_equal(fd_dataset_add(&ctx, w, pixels[0], mixed, 2), FD_E_ARG);
+    assert_int_equal(fd_dataset_add_many(&ctx, w, pixels[0], mixed, 2), FD_E_ARG);
     fd_dataset_abandon(w);
     fd_clear(&ctx);
     assert_int_equal(fd_dataset_create(&ctx, zip, 2, SIDE, SIDE, &w), FD_E_ARG);
@@ -268,6 +268,24 @@ static void folders(void **state) {
     uint8_t chw[SIDE * SIDE];
     assert_int_equal(fd_dataset_get(&ctx, &d, 0, chw, NULL), FD_OK);
     assert_memory_equal(chw, pixels[4], sizeof chw);
+    fd_dataset_close(&d);
+    snprintf(path, sizeof path, "%s/tree/a/0.png", folder);           /* sizes may differ where nothing is decoded */
+    fd_image m;
+    assert_int_equal(fd_image_from_chw(&ctx, pixels[9], 1, 2, 4, &m), FD_OK);
+    assert_int_equal(fd_png_save(&ctx, path, &m, NULL, 0), FD_OK);
+    fd_image_free(&m);
+    snprintf(path, sizeof path, "%s/tree", folder);
+    fd_dataset_options raw = {.allow_any_size = true, .cache = FD_CACHE_OFF, .xflip = true};
+    assert_int_equal(fd_dataset_open(&ctx, path, &raw, &d), FD_OK);
+    assert_int_equal(fd_dataset_image(&ctx, &d, 0, &m), FD_OK);
+    assert_true(m.w == 4 && m.h == 2 && !memcmp(m.p, pixels[9], 8));
+    fd_image_free(&m);
+    assert_int_equal(fd_dataset_image(&ctx, &d, 6, &m), FD_OK);
+    assert_true(m.p[0] == pixels[9][3] && m.p[7] == pixels[9][4]);
+    fd_image_free(&m);
+    assert_int_equal(fd_dataset_image(&ctx, &d, 12, &m), FD_E_ARG);
+    fd_clear(&ctx);
+    assert_int_equal(fd_dataset_get(&ctx, &d, 1, chw, NULL), FD_E_FORMAT);
     fd_dataset_close(&d);
 }
 
