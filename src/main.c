@@ -11,6 +11,7 @@
 #include "cpu/describe.h"
 
 static const fd_command commands[] = {
+    {"dataset", "Make, check and count image sets.", fd_cmd_dataset},
     {"doctor", "Say what this build and machine can do, and whether all that is needed works.", fd_cmd_doctor},
 };
 

@@ -31,16 +31,18 @@ static fd_status stopped(fd_ctx *ctx, const create_options *o) {
 
 #define CHUNK 256
 
-static fd_status draw_sprites(fd_ctx *ctx, const create_options *o, fd_arena *a, fd_dataset_writer *w, fd_progress *bar) {
+static fd_status draw_sprites(fd_ctx *ctx, const create_options *o, fd_arena *a, fd_dataset_writer *w,
+                              fd_progress *bar) {
     size_t bytes = (size_t)3 * (size_t)o->resolution * (size_t)o->resolution;
     uint8_t *images;
-    int32_t labels[CHUNK];
+    int32_t drawn[CHUNK];
+    int labels[CHUNK];
     FD_NEW(ctx, a, images, CHUNK * bytes);
     for (int64_t at = 0; at < o->num; at += CHUNK) {
-        int64_t n = o->num - at < CHUNK ? o->num - at : CHUNK;
-        FD_TRY(fd_sprites(ctx, o->seed, (uint64_t)at, n, o->resolution, images, labels));
-        for (int64_t i = 0; i < n; i++)
-            FD_TRY(fd_dataset_add(ctx, w, images + (size_t)i * bytes, o->labels ? labels[i] : -1));
+        int n = (int)(o->num - at < CHUNK ? o->num - at : CHUNK);
+        FD_TRY(fd_sprites(ctx, o->seed, (uint64_t)at, n, o->resolution, images, drawn));
+        for (int i = 0; i < n; i++) labels[i] = drawn[i];
+        FD_TRY(fd_dataset_add_many(ctx, w, images, o->labels ? labels : NULL, n));
         fd_progress_update(bar, at + n, NULL);
         if (fd_interrupted()) return stopped(ctx, o);
     }
