@@ -124,7 +124,7 @@ fd_status fd_run_file(fd_ctx *ctx, const fd_run *r, char out[4096], const char *
     return FD_OK;
 }
 
-fd_status fd_run_options(fd_ctx *ctx, const fd_run *r, const json_t *options) {
+fd_status fd_run_save_options(fd_ctx *ctx, const fd_run *r, const json_t *options) {
     char path[4096];
     FD_TRY(fd_run_file(ctx, r, path, "training_options.json"));
     return fd_json_save(ctx, path, options);

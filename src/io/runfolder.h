@@ -26,7 +26,7 @@ fd_status fd_run_log(fd_ctx *ctx, fd_run *r, const char *fmt, ...) __attribute__
 /* One object as one line of stats.jsonl, flushed. */
 fd_status fd_run_stats(fd_ctx *ctx, fd_run *r, const json_t *object);
 /* training_options.json, atomically. */
-fd_status fd_run_options(fd_ctx *ctx, const fd_run *r, const json_t *options);
+fd_status fd_run_save_options(fd_ctx *ctx, const fd_run *r, const json_t *options);
 /* path of a file in the folder, "run/network-snapshot-000012.safetensors", into out[4096]. */
 fd_status fd_run_file(fd_ctx *ctx, const fd_run *r, char out[4096], const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -38,7 +38,7 @@ static void runs_are_numbered_and_appended(void **state) {
     assert_int_equal(fd_run_log(&ctx, &r, "tick %d", 1), FD_OK);
     json_t *j = json_pack("{s:f, s:i}", "Loss/loss", 0.25, "timestamp", 7);
     assert_int_equal(fd_run_stats(&ctx, &r, j), FD_OK);
-    assert_int_equal(fd_run_options(&ctx, &r, j), FD_OK);
+    assert_int_equal(fd_run_save_options(&ctx, &r, j), FD_OK);
     fputs("half a li", r.log);                              /* what a killed run leaves */
     fd_run_close(&r);
     assert_int_equal(fd_run_resume(&ctx, want, &r), FD_OK);
