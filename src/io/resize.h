@@ -1,8 +1,8 @@
 /* resize.h — pictures to another size, for making sets: the middle square, and Lanczos as Pillow computes it.
  *
- * Sets made by EDM's tool went through Pillow's 8-bit resampling: separable, horizontal first, window of three source or
- * target pixels whichever is wider, weights rounded to 22 fractional bits, a uint8 picture between the two passes. The
- * same steps here give the same pixels.
+ * Sets made by EDM's tool went through Pillow's 8-bit resampling: separable, horizontal first, window of three source
+ * or target pixels whichever is wider, weights rounded to 22 fractional bits, a uint8 picture between the two passes.
+ * The same steps here give the same pixels.
  */
 #ifndef FD_IO_RESIZE_H
 #define FD_IO_RESIZE_H

@@ -118,6 +118,9 @@ static void damaged_pictures(void **state) {
             }
         free(copy);
     }
+    static const uint8_t wide[] = "P6 2 2 65535\nabcdefghijklmnopqrstuvwx", odd[] = "P5 2 x 255\nabcd";
+    decode_copy(wide, sizeof wide, FD_E_UNSUPPORTED);
+    decode_copy(odd, sizeof odd, FD_E_FORMAT);
     static const uint8_t noise[] = "<html>not a picture</html>", bomb[] = "P6 30000 2000 255\nabc";
     decode_copy(noise, sizeof noise, FD_E_FORMAT);
     decode_copy(bomb, sizeof bomb, FD_E_FORMAT);
@@ -142,11 +145,13 @@ static void jpeg_and_pnm(void **state) {
     fd_image m;
     assert_int_equal(fd_image_decode(&ctx, (fd_bytes){small_jpeg, sizeof small_jpeg}, "j", &m), FD_OK);
     assert_true(m.w == 8 && m.h == 8 && m.c == 3);
-    assert_true(abs(m.p[0] - 4) <= 4 && abs(m.p[1] - 2) <= 4 && abs(m.p[2] - 111) <= 4);
+    /* Pillow gives the same numbers. */
+    assert_true(m.p[0] == 4 && m.p[1] == 2 && m.p[2] == 111);
     const uint8_t *last = m.p + 63 * 3;
-    assert_true(abs(last[0] - 109) <= 4 && abs(last[1] - 110) <= 4 && abs(last[2] - 140) <= 4);
+    assert_true(last[0] == 109 && last[1] == 110 && last[2] == 140);
     fd_image_free(&m);
-    assert_int_equal(fd_image_decode(&ctx, (fd_bytes){(const uint8_t *)"P5 2 2 255\nabcd", 15}, "p", &m), FD_OK);
+    assert_int_equal(fd_image_decode(&ctx, (fd_bytes){(const uint8_t *)"P5 # a note\n 2 2\n255\nabcd", 25}, "p", &m),
+                     FD_OK);
     assert_true(m.c == 1 && m.w == 2 && !memcmp(m.p, "abcd", 4));
     fd_image_free(&m);
     assert_true(fd_image_name("a/b.PNG") && fd_image_name("x.jpeg") && !fd_image_name("x.txt") &&
