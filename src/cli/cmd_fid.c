@@ -280,6 +280,7 @@ static fd_status print_judgement(fd_ctx *ctx, const input *p, const fd_sprite_re
     for (int i = 0; i < FD_SPRITE_CLASSES; i++)
         if (r->of_class[i].n) print_score(fd_sprite_class_names[i], &r->of_class[i]);
     print_score("all", &r->all);
+    if (!p->source.classes) printf("No labels: every picture counts as meant to be what it shows.\n");
     return FD_OK;
 }
 

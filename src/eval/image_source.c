@@ -4,12 +4,12 @@
 
 fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_image_source *out) {
     *out = (fd_image_source){.cls = -1};
-    fd_dataset_options o = {.use_labels = true, .folder_labels = true, .allow_any_size = true, .max_size = num,
-                            .seed = seed, .cache = FD_CACHE_OFF};
+    fd_dataset_options o = {.use_labels = true, .allow_any_size = true, .max_size = num, .seed = seed,
+                            .cache = FD_CACHE_OFF};
     fd_status s = fd_dataset_open(ctx, path, &o, &out->data);
     if (s == FD_E_ARG) {          /* a set without labels */
         fd_clear(ctx);
-        o.use_labels = o.folder_labels = false;
+        o.use_labels = false;
         s = fd_dataset_open(ctx, path, &o, &out->data);
     }
     FD_TRY(s);

@@ -25,7 +25,8 @@ typedef struct fd_image_source {
     int cls;
 } fd_image_source;
 
-/* num pictures of a set drawn with the seed; num = 0: all. ARG if it has fewer. Classes are read if it has any. */
+/* num pictures of a set drawn with the seed; num = 0: all. ARG if it has fewer. Classes are read from its dataset.json;
+ * folder names are none here, because generated folders are named after their seeds. */
 fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_image_source *out);
 
 typedef struct {

@@ -108,13 +108,19 @@ static void keep(fd_dataset *d, int64_t i, const uint8_t *chw, void *user) {
     memcpy(d->body->cache + (size_t)i * image_bytes(d), chw, image_bytes(d));
 }
 
+static bool any_in_folder(const struct fd_dataset_body *b) {
+    for (int64_t i = 0; i < b->n; i++)
+        if (strchr(b->source.file[b->image[i]].name, '/')) return true;
+    return false;
+}
+
 static fd_status open_labels(fd_ctx *ctx, fd_dataset *d, const fd_dataset_options *o) {
     struct fd_dataset_body *b = d->body;
     fd_faults f = {ctx, d->path, NULL};
     if (b->source.json >= 0)
         FD_TRY(fd_labels_from_json(&f, &b->source, b->image, b->n, o->use_labels, &b->arena, &b->labels));
     if (!o->use_labels) return FD_OK;
-    if (b->source.json < 0 && o->folder_labels)
+    if (b->source.json < 0 && o->folder_labels && any_in_folder(b))
         FD_TRY(fd_labels_from_folders(&f, &b->source, b->image, b->n, &b->arena, &b->labels));
     if (!b->labels.dim)
         return FD_FAIL(ctx, FD_E_ARG, "%s: labels are wanted, but %s", d->path, b->source.json < 0 ?
