@@ -62,7 +62,8 @@ int main(int argc, char **argv) {
     errno = 0;
     bool lost = fflush(stdout) != 0 || ferror(stdout);
     if (status == FD_OK && lost)
-        status = FD_FAIL(&ctx, FD_E_IO, "standard output: cannot write: %s", errno ? strerror(errno) : "lost earlier");
+        status = FD_FAIL(&ctx, FD_E_IO, "standard output: cannot write: %s",
+                         errno ? strerror(errno) : "lost earlier");
     if (status == FD_OK) return 0;
     fprintf(stderr, "fdistill: %s\n", ctx.message[0] ? ctx.message : fd_status_name(status));
     return status == FD_E_ARG ? 2 : status == FD_E_CANCELLED ? 130 : 1;

@@ -159,7 +159,8 @@ static fd_status word_of(fd_ctx *ctx, const fd_option *o, const char *text) {
     }
     const char *near = fd_nearest(text, o->words, n);
     if (near)
-        return FD_FAIL(ctx, FD_E_ARG, "--%s: '%s' is unknown; did you mean '%s'? (all: %s)", o->name, text, near, all);
+        return FD_FAIL(ctx, FD_E_ARG, "--%s: '%s' is unknown; did you mean '%s'? (all: %s)", o->name, text, near,
+                       all);
     return FD_FAIL(ctx, FD_E_ARG, "--%s: '%s' is unknown; use one of %s", o->name, text, all);
 }
 
@@ -308,8 +309,8 @@ fd_status fd_args_parse(fd_ctx *ctx, fd_args *a, int argc, char **argv) {
         if (!only_operands && !strcmp(word, "--")) { only_operands = true; continue; }
         if (only_operands || word[0] != '-' || !word[1] || isdigit((unsigned char)word[1])) {
             if (a->n_operands == a->most)
-                return FD_FAIL(ctx, FD_E_ARG, "unexpected argument '%.200s'; 'fdistill %s --help' shows the use", word,
-                               a->command);
+                return FD_FAIL(ctx, FD_E_ARG, "unexpected argument '%.200s'; 'fdistill %s --help' shows the use",
+                               word, a->command);
             a->operand[a->n_operands++] = word;     /* never overtakes i */
             continue;
         }

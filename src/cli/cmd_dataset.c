@@ -11,7 +11,7 @@
 #include "io/image.h"
 #include "io/json.h"
 
-/* ---- check ------------------------------------------------------------------------------------------------------- */
+/* ---- check ----------------------------------------------------------------------------------------------------- */
 
 static void print_report(const char *path, const fd_dataset_report *r) {
     for (int i = 0; i < r->n; i++) {
@@ -29,8 +29,8 @@ static void print_report(const char *path, const fd_dataset_report *r) {
 
 static fd_status run_check(fd_ctx *ctx, int argc, char **argv) {
     fd_args a = {.command = "dataset check", .operands = "PATH", .least = 1, .most = 1,
-                 .about = "Reads every picture and label of a zip or folder and says in plain words what is wrong or odd "
-                          "with it. Exit code 1 if training on the set would fail.",
+                 .about = "Reads every picture and label of a zip or folder and says in plain words what is wrong "
+                          "or odd with it. Exit code 1 if training on the set would fail.",
                  .examples = "  fdistill dataset check cifar10-32x32.zip\n"};
     FD_TRY(fd_args_parse(ctx, &a, argc, argv));
     if (a.helped) return FD_OK;
@@ -39,13 +39,13 @@ static fd_status run_check(fd_ctx *ctx, int argc, char **argv) {
     print_report(a.operand[0], &r);
     fd_status s = FD_OK;
     if (r.fatal)
-        s = FD_FAIL(ctx, FD_E_FORMAT, "%s: %lld thing%s wrong with this set; see above", a.operand[0], (long long)r.fatal,
-                    r.fatal == 1 ? " is" : "s are");
+        s = FD_FAIL(ctx, FD_E_FORMAT, "%s: %lld thing%s wrong with this set; see above", a.operand[0],
+                    (long long)r.fatal, r.fatal == 1 ? " is" : "s are");
     fd_dataset_report_free(&r);
     return s;
 }
 
-/* ---- stats ------------------------------------------------------------------------------------------------------- */
+/* ---- stats ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     double mean[3], std[3];       /* per channel, 0 … 255 */
@@ -125,10 +125,12 @@ static fd_status gather(fd_ctx *ctx, fd_arena *arena, fd_dataset *d, set_stats *
 }
 
 static void print_stats(const fd_dataset *d, const set_stats *t) {
+    static const char *const names[] = {"red", "green", "blue"};
     printf("name      %s\nimages    %lld\nsize      %d x %d, %s\n", d->name, (long long)d->n, d->w, d->h,
            d->c == 1 ? "gray" : "RGB");
     printf("files     ");
-    for (int i = 0; i < t->codecs; i++) printf("%s%lld %s", i ? ", " : "", (long long)t->codec[i].n, t->codec[i].name);
+    for (int i = 0; i < t->codecs; i++)
+        printf("%s%lld %s", i ? ", " : "", (long long)t->codec[i].n, t->codec[i].name);
     printf("\nlabels    ");
     if (!d->label_dim) printf("none\n");
     else printf("%s, dimension %d\n", d->class_labels ? "classes" : "vectors", d->label_dim);
@@ -141,8 +143,8 @@ static void print_stats(const fd_dataset *d, const set_stats *t) {
     }
     if (t->classes > 200) printf("  (%d classes; --json lists them)\n", t->classes);
     for (int c = 0; c < d->c; c++)
-        printf("%-9s mean %.3f, deviation %.3f  (%.4f, %.4f in [-1, 1])\n", d->c == 1 ? "gray" : c == 0 ? "red" : c == 1 ?
-               "green" : "blue", t->mean[c], t->std[c], t->mean[c] / 127.5 - 1, t->std[c] / 127.5);
+        printf("%-9s mean %.3f, deviation %.3f  (%.4f, %.4f in [-1, 1])\n", d->c == 1 ? "gray" : names[c], t->mean[c],
+               t->std[c], t->mean[c] / 127.5 - 1, t->std[c] / 127.5);
     printf("digest    %s\n", t->digest);
 }
 
@@ -158,8 +160,9 @@ static fd_status print_stats_json(fd_ctx *ctx, fd_arena *arena, const fd_dataset
         for (int i = 0; i < t->classes; i++) json_array_append_new(classes, json_integer(t->of_class[i]));
     }
     json_t *o = json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:s}", "name", d->name, "images",
-                          (json_int_t)d->n, "width", d->w, "height", d->h, "channels", d->c, "label_dim", d->label_dim,
-                          "classes", classes, "files", files, "mean", mean, "std", std, "digest", t->digest);
+                          (json_int_t)d->n, "width", d->w, "height", d->h, "channels", d->c, "label_dim",
+                          d->label_dim, "classes", classes, "files", files, "mean", mean, "std", std, "digest",
+                          t->digest);
     char *text = o ? fd_json_dump(ctx, arena, o, 2) : NULL;
     json_decref(o);
     if (!text) return FD_FAIL(ctx, FD_E_FORMAT, "%s: the name cannot be written as JSON", d->path);
@@ -180,7 +183,8 @@ static fd_status open_any(fd_ctx *ctx, const char *path, fd_dataset *d) {
 static fd_status run_stats(fd_ctx *ctx, int argc, char **argv) {
     bool json = false;
     fd_option o[] = {{.name = "json", .type = FD_OPT_FLAG, .to = &json, .help = "Print JSON."}};
-    fd_args a = {.command = "dataset stats", .operands = "PATH", .least = 1, .most = 1, .option = o, .n = (int)FD_COUNT(o),
+    fd_args a = {.command = "dataset stats", .operands = "PATH", .least = 1, .most = 1, .option = o,
+                 .n = (int)FD_COUNT(o),
                  .about = "Counts the pictures of a zip or folder: size, file types, classes, mean and deviation per "
                           "channel, digest.",
                  .examples = "  fdistill dataset stats cifar10-32x32.zip\n"};
@@ -200,11 +204,12 @@ static fd_status run_stats(fd_ctx *ctx, int argc, char **argv) {
 
 fd_status fd_cmd_dataset(fd_ctx *ctx, int argc, char **argv) {
     static const fd_command commands[] = {
-        {"create", "Make a set: the procedural sprites, or from a folder or zip of pictures.", fd_dataset_create_command},
+        {"create", "Make a set: the procedural sprites, or from a folder or zip of pictures.",
+         fd_dataset_create_command},
         {"check", "Say what is wrong or odd with a set.", run_check},
         {"stats", "Count it: size, classes, file types, channel means, digest.", run_stats},
     };
     return fd_command_run(ctx, "dataset",
-                          "Image sets as EDM keeps them: a zip or folder of pictures, labels in dataset.json.", commands,
-                          (int)FD_COUNT(commands), argc, argv);
+                          "Image sets as EDM keeps them: a zip or folder of pictures, labels in dataset.json.",
+                          commands, (int)FD_COUNT(commands), argc, argv);
 }

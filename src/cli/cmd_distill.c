@@ -52,29 +52,35 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
          .help = "Logits are clamped to this."},
         {.name = "ratio-min", .type = FD_OPT_DOUBLE, .to = &r_min, .value = "X", .lo = 1e-6, .hi = 1,
          .help = "Least ratio."},
-        {.name = "ratio-max", .type = FD_OPT_DOUBLE, .to = &r_max, .value = "X", .lo = 1, .hi = 1e6, .help = "Greatest ratio."},
+        {.name = "ratio-max", .type = FD_OPT_DOUBLE, .to = &r_max, .value = "X", .lo = 1, .hi = 1e6,
+         .help = "Greatest ratio."},
         {.name = "normalise-bins", .type = FD_OPT_FLAG, .to = &r->normalise_bins,
          .help = "Divide the ratio by the average of its bin."},
-        {.name = "normalise-h", .type = FD_OPT_FLAG, .to = &r->normalise_h, .help = "Divide the weights by their mean."},
-        {.name = "taps", .type = FD_OPT_INTS, .to = m->taps, .value = "LIST", .count = &m->ntaps, .most = 8, .lo = 0, .hi = 7,
-         .help = "Encoder levels the heads look at, 0 the finest; all if not given.", .no_default = true, .group = "Heads"},
+        {.name = "normalise-h", .type = FD_OPT_FLAG, .to = &r->normalise_h,
+         .help = "Divide the weights by their mean."},
+        {.name = "taps", .type = FD_OPT_INTS, .to = m->taps, .value = "LIST", .count = &m->ntaps, .most = 8, .lo = 0,
+         .hi = 7, .help = "Encoder levels the heads look at, 0 the finest; all if not given.", .no_default = true,
+         .group = "Heads"},
         {.name = "head-width", .type = FD_OPT_INT, .to = &m->head_width, .value = "N", .lo = 0, .hi = 4096,
          .help = "Channels of the heads; 0 takes those of the features."},
-        {.name = "lr", .type = FD_OPT_DOUBLE, .to = &t.lr.lr, .value = "X", .lo = 1e-12, .hi = 10, .group = "Training",
-         .help = "Learning rate of the student."},
+        {.name = "lr", .type = FD_OPT_DOUBLE, .to = &t.lr.lr, .value = "X", .lo = 1e-12, .hi = 10,
+         .group = "Training", .help = "Learning rate of the student."},
         {.name = "fake-lr", .type = FD_OPT_DOUBLE, .to = &t.fake_lr.lr, .value = "X", .lo = 1e-12, .hi = 10,
          .help = "Of the fake score."},
         {.name = "disc-lr", .type = FD_OPT_DOUBLE, .to = &t.heads_lr.lr, .value = "X", .lo = 1e-12, .hi = 10,
          .help = "Of the heads."},
         FD_LR_ROWS(x),
-        {.name = "beta1", .type = FD_OPT_DOUBLE, .to = &t.beta1, .value = "X", .lo = 0, .hi = 0.99999, .help = "Of AdamW."},
-        {.name = "beta2", .type = FD_OPT_DOUBLE, .to = &t.beta2, .value = "X", .lo = 0, .hi = 0.99999, .help = "Of AdamW."},
+        {.name = "beta1", .type = FD_OPT_DOUBLE, .to = &t.beta1, .value = "X", .lo = 0, .hi = 0.99999,
+         .help = "Of AdamW."},
+        {.name = "beta2", .type = FD_OPT_DOUBLE, .to = &t.beta2, .value = "X", .lo = 0, .hi = 0.99999,
+         .help = "Of AdamW."},
         {.name = "weight-decay", .type = FD_OPT_DOUBLE, .to = &t.weight_decay, .value = "X", .lo = 0, .hi = 10,
          .help = "Of AdamW."},
         {.name = "clip", .type = FD_OPT_DOUBLE, .to = &m->clip, .value = "X", .lo = 0, .hi = 1e9,
          .help = "Limit of the student's gradient norm; 0 for none."},
-        {.name = "ema", .type = FD_OPT_DOUBLES, .to = t.ema, .value = "LIST", .count = &t.n_ema, .most = FD_EMAS_MAX, .lo = 0,
-         .hi = 1e12, .help = "Averages of the student: below 1 a decay per iteration, from 1 on a half-life in images."},
+        {.name = "ema", .type = FD_OPT_DOUBLES, .to = t.ema, .value = "LIST", .count = &t.n_ema, .most = FD_EMAS_MAX,
+         .lo = 0, .hi = 1e12,
+         .help = "Averages of the student: below 1 a decay per iteration, from 1 on a half-life in images."},
         {.name = "dropout", .type = FD_OPT_DOUBLE, .to = &t.dropout, .value = "P", .lo = 0, .hi = 0.99,
          .help = "Dropout of the student."},
         FD_JOB_ROWS(t.job, x),
@@ -83,9 +89,9 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
         if (!strcmp(o[i].name, "iterations")) o[i].given = &iterations_given;
     fd_args a = {
         .command = "distill", .option = o, .n = (int)FD_COUNT(o),
-        .about = "Distils a teacher into a generator that makes an image in one step, by f-distill (arXiv 2502.15681). SIGINT "
-                 "and SIGTERM finish the iteration, save and leave with exit code 130; the same command with --resume goes "
-                 "on, with the same bits.",
+        .about = "Distils a teacher into a generator that makes an image in one step, by f-distill (arXiv "
+                 "2502.15681). SIGINT and SIGTERM finish the iteration, save and leave with exit code 130; the same "
+                 "command with --resume goes on, with the same bits.",
         .examples = "  fdistill distill --teacher teacher.safetensors --data sprites-16x16.zip --cond --outdir runs "
                     "--divergence js\n"
                     "      --batch 64 --iterations 2400 --update-freq 3 --lr 3e-4 --fake-lr 6e-4 --disc-lr 1e-3\n"};

@@ -18,11 +18,12 @@ static double physical_memory_gib(void) {
     return pages > 0 && size > 0 ? (double)pages * (double)size / 1073741824.0 : 0;
 }
 
-/* ---- trials ------------------------------------------------------------------------------------------------------ */
+/* ---- trials ---------------------------------------------------------------------------------------------------- */
 
 enum { BATCH = 2, SIDE = 16, PIXELS = 3 * SIDE * SIDE };
 
-static fd_status denoise(fd_ctx *ctx, fd_net *net, const fd_backend *backend, fd_dtype dtype, const float *x, float *D) {
+static fd_status denoise(fd_ctx *ctx, fd_net *net, const fd_backend *backend, fd_dtype dtype, const float *x,
+                         float *D) {
     static const double sigma[BATCH] = {0.3, 5};
     fd_denoiser *d = NULL;
     fd_run_options o = {.backend = backend, .dtype = dtype};
@@ -76,7 +77,8 @@ static fd_status eigen_trial(fd_ctx *ctx, char *said, size_t size) {
     fd_frechet_result f;
     FD_TRY(fd_frechet(ctx, 3, m1, s1, m2, s2, &f));
     snprintf(said, size, "eigenvalue solver right to %.1e", fabs(f.distance - 6));
-    if (!(fabs(f.distance - 6) < 1e-9)) return FD_FAIL(ctx, FD_E_NUMERIC, "doctor: the eigenvalue solver gave %g for 6", f.distance);
+    if (!(fabs(f.distance - 6) < 1e-9))
+        return FD_FAIL(ctx, FD_E_NUMERIC, "doctor: the eigenvalue solver gave %g for 6", f.distance);
     return FD_OK;
 }
 
@@ -88,7 +90,8 @@ static fd_status picture_trial(fd_ctx *ctx, char *said, size_t size) {
     fd_bytes png;
     fd_status s = fd_png_encode(ctx, &a, &in, NULL, 0, &png);
     if (s == FD_OK) s = fd_image_decode(ctx, png, "trial picture", &back);
-    if (s == FD_OK && memcmp(back.p, p, sizeof p)) s = FD_FAIL(ctx, FD_E_FORMAT, "doctor: PNG does not give pictures back");
+    if (s == FD_OK && memcmp(back.p, p, sizeof p))
+        s = FD_FAIL(ctx, FD_E_FORMAT, "doctor: PNG does not give pictures back");
     snprintf(said, size, "PNG writes and reads back");
     fd_image_free(&back);
     fd_arena_free(&a);

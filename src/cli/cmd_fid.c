@@ -11,7 +11,7 @@
 #include "eval/sprites_judge.h"
 #include "io/json.h"
 
-/* ---- what all three share: where the pictures come from ---------------------------------------------------------- */
+/* ---- what all three share: where the pictures come from -------------------------------------------------------- */
 
 typedef struct {
     const char *images, *network;
@@ -22,13 +22,14 @@ typedef struct {
     fd_image_source source;
 } input;
 
-#define INPUT_ROWS(p)                                                                                                 \
-    {.name = "images", .type = FD_OPT_TEXT, .to = &(p).images, .value = "PATH", .help = "Zip or folder to measure."},  \
-    {.name = "network", .type = FD_OPT_TEXT, .to = &(p).network, .value = "FILE",                                      \
-     .help = "Or a network, measured without writing images."},                                                        \
-    {.name = "num", .type = FD_OPT_COUNT, .to = &(p).num, .value = "N", .lo = 1, .hi = 1e8, .no_default = true,        \
-     .help = "Images. From a network 50000 if not given; of a set, all, else so many drawn with --seed."},             \
-    {.name = "seed", .type = FD_OPT_SEED, .to = &(p).seed, .value = "N",                                               \
+#define INPUT_ROWS(p)                                                                                                \
+    {.name = "images", .type = FD_OPT_TEXT, .to = &(p).images, .value = "PATH",                                      \
+     .help = "Zip or folder to measure."},                                                                           \
+    {.name = "network", .type = FD_OPT_TEXT, .to = &(p).network, .value = "FILE",                                    \
+     .help = "Or a network, measured without writing images."},                                                      \
+    {.name = "num", .type = FD_OPT_COUNT, .to = &(p).num, .value = "N", .lo = 1, .hi = 1e8, .no_default = true,      \
+     .help = "Images. From a network 50000 if not given; of a set, all, else so many drawn with --seed."},           \
+    {.name = "seed", .type = FD_OPT_SEED, .to = &(p).seed, .value = "N",                                             \
      .help = "A network's images have the seeds N, N+1, …; of a set, the draw of --num."}
 
 static const char *base_name(const char *path) {
@@ -41,7 +42,8 @@ static fd_status open_input(fd_ctx *ctx, input *p) {
         return FD_FAIL(ctx, FD_E_ARG, "give either --images PATH or --network FILE");
     if (p->images) return fd_image_source_set(ctx, p->images, p->num, p->seed, &p->source);
     FD_TRY(fd_load_generator(ctx, p->network, &p->net));
-    fd_image_source_network_spec spec = {.num = p->num ? p->num : 50000, .first_seed = p->seed, .cls = p->sampling.cls,
+    fd_image_source_network_spec spec = {.num = p->num ? p->num : 50000, .first_seed = p->seed,
+                                         .cls = p->sampling.cls,
                                    .dtype = p->sampling.precision ? FD_BF16 : FD_F32};
     FD_TRY(fd_sampling_resolve(ctx, &p->sampling, p->net, &spec.sampler));
     spec.batch = spec.num < p->sampling.batch ? (int)spec.num : p->sampling.batch;
@@ -64,7 +66,7 @@ static fd_status print_json(fd_ctx *ctx, json_t *o) {
     return s;
 }
 
-/* ---- ref --------------------------------------------------------------------------------------------------------- */
+/* ---- ref ------------------------------------------------------------------------------------------------------- */
 
 static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
     const char *data = NULL, *dest = NULL, *net_path = NULL;
@@ -72,18 +74,22 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
     uint64_t seed = 0;
     int batch = 64;
     fd_option o[] = {
-        {.name = "data", .type = FD_OPT_TEXT, .to = &data, .value = "PATH", .help = "Zip or folder.", .required = true},
-        {.name = "net", .type = FD_OPT_TEXT, .to = &net_path, .value = "FILE", .help = "Feature network.", .required = true},
+        {.name = "data", .type = FD_OPT_TEXT, .to = &data, .value = "PATH", .help = "Zip or folder.",
+         .required = true},
+        {.name = "net", .type = FD_OPT_TEXT, .to = &net_path, .value = "FILE", .help = "Feature network.",
+         .required = true},
         {.name = "dest", .type = FD_OPT_TEXT, .to = &dest, .value = "FILE.npz", .help = "Statistics to write.",
          .required = true},
         {.name = "num", .type = FD_OPT_COUNT, .to = &num, .value = "N", .lo = 2, .hi = 1e8, .no_default = true,
          .help = "Only so many images, drawn with the seed; all if not given."},
         {.name = "seed", .type = FD_OPT_SEED, .to = &seed, .value = "N", .help = "Of that draw."},
-        {.name = "batch", .type = FD_OPT_INT, .to = &batch, .value = "N", .lo = 1, .hi = 65536, .help = "Images per pass."},
+        {.name = "batch", .type = FD_OPT_INT, .to = &batch, .value = "N", .lo = 1, .hi = 65536,
+         .help = "Images per pass."},
     };
     fd_args a = {.command = "fid ref", .option = o, .n = (int)FD_COUNT(o),
-                 .about = "Writes the reference statistics of a set: mu and sigma of its features as an npz that EDM's tools "
-                          "read too, with an entry that says which images, which feature network and which rules made it.",
+                 .about = "Writes the reference statistics of a set: mu and sigma of its features as an npz that "
+                          "EDM's tools read too, with an entry that says which images, which feature network and "
+                          "which rules made it.",
                  .examples = "  fdistill fid ref --data cifar10-32x32.zip --net features.safetensors --dest "
                              "cifar10-32x32.npz\n"};
     FD_TRY(fd_args_parse(ctx, &a, argc, argv));
@@ -108,7 +114,7 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
     return s;
 }
 
-/* ---- calc -------------------------------------------------------------------------------------------------------- */
+/* ---- calc ------------------------------------------------------------------------------------------------------ */
 
 typedef struct { char text[8][320]; int n; } warnings;
 
@@ -117,17 +123,19 @@ static void warn(warnings *w, const char *fmt, long long a, long long b) {
 }
 
 /* Refuses what cannot be compared, collects what makes a comparison weak. */
-static fd_status compare(fd_ctx *ctx, const fd_reference *mine, const fd_reference *ref, const char *path, warnings *w) {
+static fd_status compare(fd_ctx *ctx, const fd_reference *mine, const fd_reference *ref, const char *path,
+                         warnings *w) {
     const fd_provenance *m = &mine->from, *r = &ref->from;
     if (mine->d != ref->d)
-        return FD_FAIL(ctx, FD_E_SHAPE, "%s: statistics of %d features, but the feature network gives %d: it was made with "
-                       "another network", path, ref->d, mine->d);
+        return FD_FAIL(ctx, FD_E_SHAPE, "%s: statistics of %d features, but the feature network gives %d: it was "
+                       "made with another network", path, ref->d, mine->d);
     if (r->known && r->features_digest[0] && strcmp(r->features_digest, m->features_digest))
-        return FD_FAIL(ctx, FD_E_FORMAT, "%s: made with the feature network '%s' (%.12s), not with '%s' (%.12s): distances "
-                       "between them mean nothing; make the reference again with 'fdistill fid ref'", path, r->features,
-                       r->features_digest, m->features, m->features_digest);
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: made with the feature network '%s' (%.12s), not with '%s' (%.12s): "
+                       "distances between them mean nothing; make the reference again with 'fdistill fid ref'", path,
+                       r->features, r->features_digest, m->features, m->features_digest);
     if (r->known && r->resize[0] && strcmp(r->resize, m->resize))
-        return FD_FAIL(ctx, FD_E_FORMAT, "%s: made with another resize rule (%s); make the reference again", path, r->resize);
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: made with another resize rule (%s); make the reference again", path,
+                       r->resize);
     if (!r->known) warn(w, "the reference does not say what it was made from; nothing could be checked", 0, 0);
     else {
         if (r->resolution && r->resolution != m->resolution)
@@ -139,7 +147,8 @@ static fd_status compare(fd_ctx *ctx, const fd_reference *mine, const fd_referen
             warn(w, "these are the very images of the reference", 0, 0);
     }
     if (m->n < 10000)
-        warn(w, "%lld images: distances of few images are too large; compare only with numbers of the same count", m->n, 0);
+        warn(w, "%lld images: distances of few images are too large; compare only with numbers of the same count",
+             m->n, 0);
     if (m->n <= mine->d) warn(w, "%lld images for %lld features: the covariance is singular", m->n, mine->d);
     return FD_OK;
 }
@@ -151,15 +160,15 @@ static json_t *calc_json(const input *p, const fd_reference *mine, const fd_refe
     if (p->source.is_network) fd_sampler_words(&p->source.sampler, words);
     json_t *list = json_array();
     for (int i = 0; i < w->n; i++) json_array_append_new(list, json_string(w->text[i]));
-    return json_pack("{s:s, s:o, s:o, s:o, s:I, s:s, s:s, s:s, s:I, s:{s:s, s:I, s:s, s:s}, s:{s:s, s:s, s:i}, s:s, s:o, s:o, "
-                     "s:s}",
+    return json_pack("{s:s, s:o, s:o, s:o, s:I, s:s, s:s, s:s, s:I, s:{s:s, s:I, s:s, s:s}, s:{s:s, s:s, s:i}, s:s, "
+                     "s:o, s:o, s:s}",
                      "metric", metric, "value", fd_json_real(f->distance), "mean_part", fd_json_real(f->mean_part),
                      "covariance_part", fd_json_real(f->covariance_part), "n", (json_int_t)mine->from.n, "images",
-                     p->source.name, "digest", p->source.digest, "sampler", words, "seed", (json_int_t)p->seed, "ref", "path",
-                     ref_path, "n", (json_int_t)ref->from.n, "data", ref->from.data, "data_digest", ref->from.data_digest,
-                     "features", "name", mine->from.features, "digest", mine->from.features_digest, "dimension", mine->d,
-                     "resize", mine->from.resize, "warnings", list, "seconds", fd_json_real(seconds), "tool",
-                     mine->from.tool);
+                     p->source.name, "digest", p->source.digest, "sampler", words, "seed", (json_int_t)p->seed,
+                     "ref", "path", ref_path, "n", (json_int_t)ref->from.n, "data", ref->from.data, "data_digest",
+                     ref->from.data_digest, "features", "name", mine->from.features, "digest",
+                     mine->from.features_digest, "dimension", mine->d, "resize", mine->from.resize, "warnings", list,
+                     "seconds", fd_json_real(seconds), "tool", mine->from.tool);
 }
 
 static fd_status calc(fd_ctx *ctx, input *p, const char *ref_path, const char *net_path, bool json, fd_net *net,
@@ -196,16 +205,18 @@ static fd_status run_calc(fd_ctx *ctx, int argc, char **argv) {
         INPUT_ROWS(p),
         {.name = "ref", .type = FD_OPT_TEXT, .to = &ref_path, .value = "FILE.npz", .help = "Reference statistics.",
          .required = true},
-        {.name = "net", .type = FD_OPT_TEXT, .to = &net_path, .value = "FILE", .help = "Feature network.", .required = true},
+        {.name = "net", .type = FD_OPT_TEXT, .to = &net_path, .value = "FILE", .help = "Feature network.",
+         .required = true},
         {.name = "json", .type = FD_OPT_FLAG, .to = &json, .help = "Print JSON."},
         FD_SAMPLING_ROWS(p.sampling),
     };
     fd_args a = {.command = "fid calc", .option = o, .n = (int)FD_COUNT(o),
-                 .about = "Fréchet distance of images to a reference, in the feature space of a network. It is named after "
-                          "that network: only Inception's is FID. References of other feature networks are refused.",
-                 .examples = "  fdistill fid calc --images out/ --ref sprites.npz --net sprites-features.safetensors\n"
-                             "  fdistill fid calc --network student.safetensors --num 10000 --ref sprites.npz --net "
-                             "sprites-features.safetensors --json\n"};
+                 .about = "Fréchet distance of images to a reference, in the feature space of a network. It is "
+                          "named after that network: only Inception's is FID. References of other feature networks "
+                          "are refused.",
+                 .examples = "  fdistill fid calc --images out/ --ref sprites.npz --net features.safetensors\n"
+                             "  fdistill fid calc --network student.safetensors --num 10000 --ref sprites.npz\n"
+                             "      --net features.safetensors --json\n"};
     FD_TRY(fd_args_parse(ctx, &a, argc, argv));
     if (a.helped) return FD_OK;
     fd_interrupt_install();
@@ -223,7 +234,7 @@ static fd_status run_calc(fd_ctx *ctx, int argc, char **argv) {
     return s;
 }
 
-/* ---- sprites ----------------------------------------------------------------------------------------------------- */
+/* ---- sprites --------------------------------------------------------------------------------------------------- */
 
 #define CHUNK 256
 
@@ -242,7 +253,8 @@ static fd_status judge(fd_ctx *ctx, input *p, fd_arena *a, fd_sprites_judge *j, 
         FD_TRY(fd_image_source_read(ctx, s, at, n, images, labels + at));
         FD_TRY(fd_sprites_judge_run(ctx, j, images, n, verdicts + at));
         fd_progress_update(&bar, at + n, NULL);
-        if (fd_interrupted()) return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + n));
+        if (fd_interrupted())
+            return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + n));
     }
     fd_progress_end(&bar);
     return fd_sprites_report(ctx, verdicts, s->classes ? labels : NULL, s->n, out);
@@ -258,7 +270,8 @@ static json_t *score_json(const fd_sprite_score *s) {
 
 static void print_score(const char *name, const fd_sprite_score *s) {
     printf("%-10s %7lld %7.3f %7.3f %7.3f %8.4f %8.4f %7.3f %7.3f %7.3f\n", name, (long long)s->n, s->shape_right,
-           s->valid_strict, s->valid_loose, s->residual_median, s->mode_kl, s->mode_tv, s->rare_recall, s->rare_coverage);
+           s->valid_strict, s->valid_loose, s->residual_median, s->mode_kl, s->mode_tv, s->rare_recall,
+           s->rare_coverage);
 }
 
 static fd_status print_judgement(fd_ctx *ctx, const input *p, const fd_sprite_report *r, bool json) {
@@ -273,10 +286,10 @@ static fd_status print_judgement(fd_ctx *ctx, const input *p, const fd_sprite_re
         json_object_set_new(o, "classes", classes);
         return print_json(ctx, o);
     }
-    printf("%-10s %7s %7s %7s %7s %8s %8s %7s %7s %7s\n", "", "images", "shape", "valid", "valid", "residual", "mode", "mode",
-           "rare", "rare");
-    printf("%-10s %7s %7s %7s %7s %8s %8s %7s %7s %7s\n", "", "", "right", "<.10", "<.15", "median", "KL", "TV", "recall",
-           "cover");
+    printf("%-10s %7s %7s %7s %7s %8s %8s %7s %7s %7s\n", "", "images", "shape", "valid", "valid", "residual",
+           "mode", "mode", "rare", "rare");
+    printf("%-10s %7s %7s %7s %7s %8s %8s %7s %7s %7s\n", "", "", "right", "<.10", "<.15", "median", "KL", "TV",
+           "recall", "cover");
     for (int i = 0; i < FD_SPRITE_CLASSES; i++)
         if (r->of_class[i].n) print_score(fd_sprite_class_names[i], &r->of_class[i]);
     print_score("all", &r->all);

@@ -44,8 +44,8 @@ static fd_status choose_path(fd_ctx *ctx, generate_options *o, const fd_net_conf
     else {
         FD_TRY(fd_make_folder(ctx, o->outdir));
         if (o->format == FD_SINK_ZIP) n = snprintf(o->path, sizeof o->path, "%s/samples.zip", o->outdir);
-        else n = snprintf(o->path, sizeof o->path, "%s/samples_%lldx%dx%dx%d.npz", o->outdir, (long long)o->n, c->resolution,
-                          c->resolution, c->image_channels);
+        else n = snprintf(o->path, sizeof o->path, "%s/samples_%lldx%dx%dx%d.npz", o->outdir, (long long)o->n,
+                          c->resolution, c->resolution, c->image_channels);
     }
     if (n >= (int)sizeof o->path - 100) return FD_FAIL(ctx, FD_E_ARG, "--outdir: the path is too long");
     return FD_OK;
@@ -65,7 +65,8 @@ static fd_status refuse_twins(fd_ctx *ctx, const generate_options *o) {
     fd_status s = FD_OK;
     for (int64_t i = 1; i < o->n && s == FD_OK; i++)
         if (sorted[i] == sorted[i - 1])
-            s = FD_FAIL(ctx, FD_E_ARG, "--seeds: %llu comes twice, but a seed is one file", (unsigned long long)sorted[i]);
+            s = FD_FAIL(ctx, FD_E_ARG, "--seeds: %llu comes twice, but a seed is one file",
+                        (unsigned long long)sorted[i]);
     fd_free(sorted);
     return s;
 }
@@ -105,15 +106,16 @@ static fd_status run(fd_ctx *ctx, const generate_options *o, work *w, size_t byt
 static fd_status save_grid(fd_ctx *ctx, const generate_options *o, const fd_net_config *c, const uint8_t *images,
                            const char *digest, const char *words) {
     fd_image grid;
-    FD_TRY(fd_image_grid(ctx, images, (int)o->n, c->image_channels, c->resolution, c->resolution, o->columns, 1, o->scale,
-                         &grid));
+    FD_TRY(fd_image_grid(ctx, images, (int)o->n, c->image_channels, c->resolution, c->resolution, o->columns, 1,
+                         o->scale, &grid));
     fd_png_text text[] = {{"network", digest}, {"sampler", words}, {"seeds", o->seeds_text}};
     fd_status s = fd_png_save(ctx, o->grid, &grid, text, (int)FD_COUNT(text));
     fd_image_free(&grid);
     return s;
 }
 
-static fd_status prepare(fd_ctx *ctx, generate_options *o, fd_net *net, const char *digest, const char *words, work *w) {
+static fd_status prepare(fd_ctx *ctx, generate_options *o, fd_net *net, const char *digest, const char *words,
+                         work *w) {
     const fd_net_config *c = &net->config;
     size_t bytes = (size_t)c->image_channels * (size_t)c->resolution * (size_t)c->resolution;
     int batch = o->n < o->sampling.batch ? (int)o->n : o->sampling.batch;
@@ -168,11 +170,12 @@ fd_status fd_cmd_generate(fd_ctx *ctx, int argc, char **argv) {
          .help = "Folder of the images, or the .zip or .npz to write. Files of the same name are replaced."},
         {.name = "seeds", .type = FD_OPT_TEXT, .to = &p.seeds_text, .value = "LIST",
          .help = "Seeds such as 0-63,70. A seed is one image, the same for any batch size and thread count."},
-        {.name = "format", .type = FD_OPT_ENUM, .to = &p.format, .value = "NAME", .words = formats, .given = &p.format_given,
+        {.name = "format", .type = FD_OPT_ENUM, .to = &p.format, .value = "NAME", .words = formats,
+         .given = &p.format_given,
          .help = "PNG files; an EDM zip with dataset.json; or npz (arr_0, arr_1) as ADM's evaluator reads it."},
         {.name = "subdirs", .type = FD_OPT_FLAG, .to = &p.subdirs, .help = "One folder per thousand seeds."},
-        {.name = "grid", .type = FD_OPT_TEXT, .to = &p.grid, .value = "FILE", .help = "Also one PNG with all images side by "
-         "side."},
+        {.name = "grid", .type = FD_OPT_TEXT, .to = &p.grid, .value = "FILE",
+         .help = "Also one PNG with all images side by side."},
         {.name = "grid-columns", .type = FD_OPT_INT, .to = &p.columns, .value = "N", .lo = 1, .hi = 1024,
          .help = "Images per row of the grid; as square as possible if not given.", .no_default = true},
         {.name = "grid-scale", .type = FD_OPT_INT, .to = &p.scale, .value = "N", .lo = 1, .hi = 32,
@@ -181,8 +184,8 @@ fd_status fd_cmd_generate(fd_ctx *ctx, int argc, char **argv) {
     };
     fd_args a = {
         .command = "generate", .option = o, .n = (int)FD_COUNT(o),
-        .about = "Makes images. Students need one step; teachers are solved by Heun's or Euler's method. Every PNG carries "
-                 "its seed, class, sampler and the network's digest as text.",
+        .about = "Makes images. Students need one step; teachers are solved by Heun's or Euler's method. Every PNG "
+                 "carries its seed, class, sampler and the network's digest as text.",
         .examples = "  fdistill generate --network student.safetensors --outdir out --seeds 0-63 --class 3\n"
                     "  fdistill generate --network teacher.safetensors --steps 18 --outdir out --grid grid.png\n"
                     "  fdistill generate --network student.safetensors --outdir samples.zip --seeds 0-49999\n"};
@@ -195,7 +198,8 @@ fd_status fd_cmd_generate(fd_ctx *ctx, int argc, char **argv) {
     fd_interrupt_install();
     fd_status s = fd_seeds_parse(ctx, &w.arena, "seeds", p.seeds_text, &p.seeds, &p.n);
     if (s == FD_OK && p.grid && p.n > GRID_MAX)
-        s = FD_FAIL(ctx, FD_E_ARG, "--grid: %lld images are too many for one picture; %d at most", (long long)p.n, GRID_MAX);
+        s = FD_FAIL(ctx, FD_E_ARG, "--grid: %lld images are too many for one picture; %d at most", (long long)p.n,
+                    GRID_MAX);
     if (s == FD_OK) s = fd_load_generator(ctx, p.network, &net);
     if (s == FD_OK) s = generate(ctx, &p, net, &w);
     fd_sink_abandon(w.sink);

@@ -26,7 +26,8 @@ static fd_status configure(fd_ctx *ctx, const net_flags *f, double augment, doub
         c->levels = f->ncres;
         memcpy(c->channel_mult, f->cres, sizeof c->channel_mult);
     }
-    if (f->attn_given && f->no_attention) return FD_FAIL(ctx, FD_E_ARG, "--attn and --no-attention exclude each other");
+    if (f->attn_given && f->no_attention)
+        return FD_FAIL(ctx, FD_E_ARG, "--attn and --no-attention exclude each other");
     if (f->attn_given || f->no_attention) {
         c->nattn = f->no_attention ? 0 : f->nattn;
         memcpy(c->attn_resolutions, f->attn, sizeof c->attn_resolutions);
@@ -45,25 +46,30 @@ fd_status fd_cmd_train(fd_ctx *ctx, int argc, char **argv) {
         FD_JOB_ROWS(t.job, x),
         {.name = "arch", .type = FD_OPT_ENUM, .to = &f.arch, .value = "NAME", .words = archs, .group = "Network",
          .help = "Architecture; the options below override its published sizes."},
-        {.name = "cbase", .type = FD_OPT_INT, .to = &f.cbase, .value = "N", .lo = 4, .hi = 4096, .given = &f.cbase_given,
-         .help = "Base channels.", .no_default = true},
-        {.name = "cres", .type = FD_OPT_INTS, .to = f.cres, .value = "LIST", .count = &f.ncres, .most = FD_MAX_LEVELS, .lo = 1,
-         .hi = 64, .help = "Channel multiplier of every level, finest first, such as 2,2,2.", .no_default = true},
+        {.name = "cbase", .type = FD_OPT_INT, .to = &f.cbase, .value = "N", .lo = 4, .hi = 4096,
+         .given = &f.cbase_given, .help = "Base channels.", .no_default = true},
+        {.name = "cres", .type = FD_OPT_INTS, .to = f.cres, .value = "LIST", .count = &f.ncres,
+         .most = FD_MAX_LEVELS, .lo = 1, .hi = 64, .no_default = true,
+         .help = "Channel multiplier of every level, finest first, such as 2,2,2."},
         {.name = "blocks", .type = FD_OPT_INT, .to = &f.blocks, .value = "N", .lo = 1, .hi = FD_MAX_BLOCKS,
          .given = &f.blocks_given, .help = "Residual blocks per level.", .no_default = true},
-        {.name = "attn", .type = FD_OPT_INTS, .to = f.attn, .value = "LIST", .count = &f.nattn, .most = FD_MAX_LEVELS, .lo = 1,
-         .hi = 4096, .given = &f.attn_given, .help = "Resolutions with self-attention.", .no_default = true},
+        {.name = "attn", .type = FD_OPT_INTS, .to = f.attn, .value = "LIST", .count = &f.nattn,
+         .most = FD_MAX_LEVELS, .lo = 1, .hi = 4096, .given = &f.attn_given,
+         .help = "Resolutions with self-attention.", .no_default = true},
         {.name = "no-attention", .type = FD_OPT_FLAG, .to = &f.no_attention, .help = "No self-attention anywhere."},
         {.name = "dropout", .type = FD_OPT_DOUBLE, .to = &f.dropout, .value = "P", .lo = 0, .hi = 0.99,
          .given = &f.dropout_given, .help = "Dropout probability.", .no_default = true},
-        {.name = "transfer", .type = FD_OPT_TEXT, .to = &t.transfer, .value = "FILE", .help = "Start from these weights."},
-        {.name = "lr", .type = FD_OPT_DOUBLE, .to = &t.lr.lr, .value = "X", .lo = 1e-12, .hi = 10, .group = "Training",
-         .help = "Learning rate."},
+        {.name = "transfer", .type = FD_OPT_TEXT, .to = &t.transfer, .value = "FILE",
+         .help = "Start from these weights."},
+        {.name = "lr", .type = FD_OPT_DOUBLE, .to = &t.lr.lr, .value = "X", .lo = 1e-12, .hi = 10,
+         .group = "Training", .help = "Learning rate."},
         FD_LR_ROWS(x),
-        {.name = "beta1", .type = FD_OPT_DOUBLE, .to = &t.beta1, .value = "X", .lo = 0, .hi = 0.99999, .help = "Of Adam."},
-        {.name = "beta2", .type = FD_OPT_DOUBLE, .to = &t.beta2, .value = "X", .lo = 0, .hi = 0.99999, .help = "Of Adam."},
-        {.name = "ema", .type = FD_OPT_AMOUNT, .to = &t.ema_halflife, .value = "MIMG", .unit = 1e6, .lo = 0, .hi = 1e13,
-         .help = "Half-life of the weight average in million images (500k, 64Mi: images)."},
+        {.name = "beta1", .type = FD_OPT_DOUBLE, .to = &t.beta1, .value = "X", .lo = 0, .hi = 0.99999,
+         .help = "Of Adam."},
+        {.name = "beta2", .type = FD_OPT_DOUBLE, .to = &t.beta2, .value = "X", .lo = 0, .hi = 0.99999,
+         .help = "Of Adam."},
+        {.name = "ema", .type = FD_OPT_AMOUNT, .to = &t.ema_halflife, .value = "MIMG", .unit = 1e6, .lo = 0,
+         .hi = 1e13, .help = "Half-life of the weight average in million images (500k, 64Mi: images)."},
         {.name = "ema-ramp", .type = FD_OPT_DOUBLE, .to = &t.ema_ramp, .value = "X", .lo = 0, .hi = 1,
          .help = "It is at most this share of the images seen; 0 for no limit."},
         {.name = "p-mean", .type = FD_OPT_DOUBLE, .to = &t.p_mean, .value = "X", .lo = -20, .hi = 20,
@@ -81,9 +87,9 @@ fd_status fd_cmd_train(fd_ctx *ctx, int argc, char **argv) {
         if (!strcmp(o[i].name, "iterations")) o[i].given = &iterations_given;
     fd_args a = {
         .command = "train", .option = o, .n = (int)FD_COUNT(o),
-        .about = "Trains a diffusion teacher with EDM's loss and Adam. SIGINT and SIGTERM finish the iteration, save and leave "
-                 "with exit code 130; the same command with --resume goes on, with the same bits.",
-        .examples = "  fdistill train --data sprites-16x16.zip --cond --outdir runs --arch ddpmpp --cbase 24 --cres 1,2,4\n"
+        .about = "Trains a diffusion teacher with EDM's loss and Adam. SIGINT and SIGTERM finish the iteration, "
+                 "save and leave with exit code 130; the same command with --resume goes on, with the same bits.",
+        .examples = "  fdistill train --data sprites-16x16.zip --cond --outdir runs --cbase 24 --cres 1,2,4\n"
                     "      --blocks 1 --attn 8 --dropout 0 --batch 64 --duration 0.5 --lr 2e-3 --lr-decay cosine\n"
                     "  fdistill train --data cifar10-32x32.zip --cond --outdir runs --batch 512 --resume\n"};
     FD_TRY(fd_args_parse(ctx, &a, argc, argv));

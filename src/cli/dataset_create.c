@@ -27,7 +27,7 @@ static fd_status stopped(fd_ctx *ctx, const create_options *o) {
     return FD_FAIL(ctx, FD_E_CANCELLED, "%s: interrupted; nothing was written", o->dest);
 }
 
-/* ---- sprites ----------------------------------------------------------------------------------------------------- */
+/* ---- sprites --------------------------------------------------------------------------------------------------- */
 
 #define CHUNK 256
 
@@ -69,7 +69,7 @@ static fd_status create_sprites(fd_ctx *ctx, create_options *o) {
     return FD_OK;
 }
 
-/* ---- from pictures ----------------------------------------------------------------------------------------------- */
+/* ---- from pictures --------------------------------------------------------------------------------------------- */
 
 /* The transform of one picture; *image is replaced. */
 static fd_status transform(fd_ctx *ctx, const create_options *o, const char *name, fd_image *image) {
@@ -85,8 +85,8 @@ static fd_status transform(fd_ctx *ctx, const create_options *o, const char *nam
         *image = next;
     }
     if (image->w != image->h)
-        return FD_FAIL(ctx, FD_E_FORMAT, "%s: %d x %d is not square; use --transform center-crop --resolution N", name,
-                       image->w, image->h);
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: %d x %d is not square; use --transform center-crop --resolution N",
+                       name, image->w, image->h);
     return FD_OK;
 }
 
@@ -109,8 +109,8 @@ static fd_status add_picture(fd_ctx *ctx, const create_options *o, fd_arena *a, 
         s = to->chw ? fd_dataset_create(ctx, o->dest, image.c, image.h, image.w, &to->w) : FD_E_NOMEM;
     }
     if (s == FD_OK && (image.c != to->c || image.w != to->side))
-        s = FD_FAIL(ctx, FD_E_FORMAT, "%s: %d x %d with %d channel%s, but the first has %d x %d with %d%s", name, image.w,
-                    image.h, image.c, image.c > 1 ? "s" : "", to->side, to->side, to->c,
+        s = FD_FAIL(ctx, FD_E_FORMAT, "%s: %d x %d with %d channel%s, but the first has %d x %d with %d%s", name,
+                    image.w, image.h, image.c, image.c > 1 ? "s" : "", to->side, to->side, to->c,
                     image.c == to->c ? "; use --transform scale --resolution N" : "");
     if (s == FD_OK) {
         fd_image_to_chw(&image, to->chw);
@@ -133,8 +133,8 @@ static fd_status convert(fd_ctx *ctx, const create_options *o, fd_arena *a, cons
 }
 
 static fd_status open_source(fd_ctx *ctx, create_options *o, fd_dataset *d) {
-    fd_dataset_options with = {.use_labels = true, .folder_labels = true, .allow_any_size = true, .cache = FD_CACHE_OFF,
-                               .max_size = o->max_size, .seed = o->seed};
+    fd_dataset_options with = {.use_labels = true, .folder_labels = true, .allow_any_size = true,
+                               .cache = FD_CACHE_OFF, .max_size = o->max_size, .seed = o->seed};
     if (o->labels) {
         fd_status s = fd_dataset_open(ctx, o->source, &with, d);
         if (s == FD_OK && !d->class_labels) {
@@ -180,43 +180,49 @@ fd_status fd_dataset_create_command(fd_ctx *ctx, int argc, char **argv) {
     bool num_given = false;
     fd_option o[] = {
         {.name = "dest", .type = FD_OPT_TEXT, .to = &p.dest, .value = "FILE.zip", .help = "The set to write."},
-        {.name = "out", .type = FD_OPT_TEXT, .to = &p.dest, .value = "FILE.zip", .help = "The same.", .no_default = true},
+        {.name = "out", .type = FD_OPT_TEXT, .to = &p.dest, .value = "FILE.zip", .help = "The same.",
+         .no_default = true},
         {.name = "source", .type = FD_OPT_TEXT, .to = &p.source, .value = "PATH",
          .help = "Folder or zip of pictures. Labels come from its dataset.json, else from the names of its folders."},
         {.name = "transform", .type = FD_OPT_ENUM, .to = &p.transform, .value = "NAME", .words = transforms,
          .help = "What is done to each picture; resampling is Lanczos, with Pillow's pixels."},
-        {.name = "resolution", .type = FD_OPT_INT, .to = &p.resolution, .value = "N", .lo = 4, .hi = 1024, .no_default = true,
-         .help = "Width and height of the result. Sprites: 16 if not given."},
-        {.name = "labels", .type = FD_OPT_FLAG, .to = &p.labels, .help = "Keep the labels; --no-labels leaves them out."},
-        {.name = "max-size", .type = FD_OPT_COUNT, .to = &p.max_size, .value = "N", .lo = 1, .hi = 1e9, .no_default = true,
-         .help = "Only so many pictures of the source, drawn with the seed."},
-        {.name = "num", .type = FD_OPT_COUNT, .to = &p.num, .value = "N", .lo = 1, .hi = 1e8, .help = "Sprites: how many.",
-         .given = &num_given},
-        {.name = "seed", .type = FD_OPT_SEED, .to = &p.seed, .value = "N", .help = "Of the sprites, or of --max-size."},
+        {.name = "resolution", .type = FD_OPT_INT, .to = &p.resolution, .value = "N", .lo = 4, .hi = 1024,
+         .no_default = true, .help = "Width and height of the result. Sprites: 16 if not given."},
+        {.name = "labels", .type = FD_OPT_FLAG, .to = &p.labels,
+         .help = "Keep the labels; --no-labels leaves them out."},
+        {.name = "max-size", .type = FD_OPT_COUNT, .to = &p.max_size, .value = "N", .lo = 1, .hi = 1e9,
+         .no_default = true, .help = "Only so many pictures of the source, drawn with the seed."},
+        {.name = "num", .type = FD_OPT_COUNT, .to = &p.num, .value = "N", .lo = 1, .hi = 1e8,
+         .help = "Sprites: how many.", .given = &num_given},
+        {.name = "seed", .type = FD_OPT_SEED, .to = &p.seed, .value = "N",
+         .help = "Of the sprites, or of --max-size."},
     };
     fd_args a = {
         .command = "dataset create", .operands = "[sprites]", .most = 1, .option = o, .n = (int)FD_COUNT(o),
-        .about = "Writes an EDM set: a zip of stored PNGs with labels in dataset.json. With the word sprites it draws the "
-                 "procedural set (small shapes in ten classes, the same bytes on every machine); else it converts --source.",
+        .about = "Writes an EDM set: a zip of stored PNGs with labels in dataset.json. With the word sprites it "
+                 "draws the procedural set (small shapes in ten classes, the same bytes on every machine); else it "
+                 "converts --source.",
         .examples = "  fdistill dataset create sprites --dest sprites-16x16.zip --num 50000 --seed 0\n"
                     "  fdistill dataset create --source photos/ --dest photos-64x64.zip --transform center-crop "
                     "--resolution 64\n"};
     FD_TRY(fd_args_parse(ctx, &a, argc, argv));
     if (a.helped) return FD_OK;
-    if (!p.dest) return FD_FAIL(ctx, FD_E_ARG, "--dest FILE.zip is missing; 'fdistill dataset create --help' shows the use");
+    if (!p.dest)
+        return FD_FAIL(ctx, FD_E_ARG, "--dest FILE.zip is missing; 'fdistill dataset create --help' shows the use");
     size_t length = strlen(p.dest);
     if (length < 5 || strcmp(p.dest + length - 4, ".zip"))
         return FD_FAIL(ctx, FD_E_ARG, "--dest: %s does not end in .zip", p.dest);
     fd_interrupt_install();
     if (a.n_operands) {
         if (strcmp(a.operand[0], "sprites"))
-            return FD_FAIL(ctx, FD_E_ARG, "unknown set '%.64s'; 'sprites' is the only one that can be drawn", a.operand[0]);
+            return FD_FAIL(ctx, FD_E_ARG, "unknown set '%.64s'; 'sprites' is the only one that can be drawn",
+                           a.operand[0]);
         if (p.source) return FD_FAIL(ctx, FD_E_ARG, "--source and the word sprites exclude each other");
         return create_sprites(ctx, &p);
     }
     if (!p.source)
-        return FD_FAIL(ctx, FD_E_ARG, "--source PATH is missing (or the word sprites); 'fdistill dataset create --help' shows "
-                       "the use");
+        return FD_FAIL(ctx, FD_E_ARG, "--source PATH is missing (or the word sprites); 'fdistill dataset create "
+                       "--help' shows the use");
     if (num_given) return FD_FAIL(ctx, FD_E_ARG, "--num is for sprites; use --max-size to take a part of a set");
     return create_from(ctx, &p);
 }

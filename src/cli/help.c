@@ -92,8 +92,8 @@ static void print_option(const fd_option *o, FILE *f) {
             size_t at = strlen(words);
             snprintf(words + at, sizeof words - at, "%s%s", i ? ", " : " One of ", o->words[i]);
         }
-    snprintf(text, sizeof text, "%s%s%s%s%s%s%s", o->help, words, words[0] ? "." : "", o->required ? " (required)" : "",
-             value[0] ? " (default " : "", value, value[0] ? ")" : "");
+    snprintf(text, sizeof text, "%s%s%s%s%s%s%s", o->help, words, words[0] ? "." : "",
+             o->required ? " (required)" : "", value[0] ? " (default " : "", value, value[0] ? ")" : "");
     int at = columns(left, strlen(left));
     fputs(left, f);
     if (at + 2 > TEXT_COLUMN) {
@@ -104,7 +104,8 @@ static void print_option(const fd_option *o, FILE *f) {
 }
 
 void fd_help_print(const fd_args *a, const fd_option *every, int n_every, FILE *f) {
-    fprintf(f, "Usage: fdistill %s [options]%s%s\n\n", a->command, a->operands ? " " : "", a->operands ? a->operands : "");
+    fprintf(f, "Usage: fdistill %s [options]%s%s\n\n", a->command, a->operands ? " " : "",
+            a->operands ? a->operands : "");
     fd_help_wrap(f, a->about, 0, 0);
     if (a->n && !a->option[0].group) fputs("\nOptions:\n", f);
     for (int i = 0; i < a->n; i++) print_option(&a->option[i], f);

@@ -21,15 +21,15 @@ struct fd_sink {
     int64_t *classes;
 };
 
-/* ---- encoding ---------------------------------------------------------------------------------------------------- */
+/* ---- encoding -------------------------------------------------------------------------------------------------- */
 
 static fd_status encode(fd_ctx *ctx, fd_arena *a, const fd_sink_spec *o, uint64_t seed, int cls, const uint8_t *chw,
                         fd_bytes *out) {
     char seed_text[24], class_text[16];
     snprintf(seed_text, sizeof seed_text, "%llu", (unsigned long long)seed);
     snprintf(class_text, sizeof class_text, "%d", cls);
-    fd_png_text text[] = {{"Software", fd_software()}, {"network", o->network}, {"sampler", o->sampler}, {"seed", seed_text},
-                          {"class", class_text}};
+    fd_png_text text[] = {{"Software", fd_software()}, {"network", o->network}, {"sampler", o->sampler},
+                          {"seed", seed_text}, {"class", class_text}};
     fd_image image;
     FD_TRY(fd_image_from_chw(ctx, chw, o->c, o->h, o->w, &image));
     fd_status s = fd_png_encode(ctx, a, &image, text, (int)FD_COUNT(text) - (o->classes ? 0 : 1), out);
@@ -69,8 +69,8 @@ static fd_status encode_all(fd_ctx *ctx, const fd_sink_spec *o, const uint64_t *
 #pragma omp for schedule(dynamic, 4)
         for (int64_t i = 0; i < n; i++) {
             fd_bytes png;
-            if (mine.code != FD_OK || encode(&mine, a, o, seeds[i], classes[i], images + (size_t)i * bytes, &png) != FD_OK)
-                continue;
+            if (mine.code != FD_OK) continue;
+            if (encode(&mine, a, o, seeds[i], classes[i], images + (size_t)i * bytes, &png) != FD_OK) continue;
             if (out) {
                 out[i] = png;
             } else {
@@ -108,14 +108,15 @@ static void keep_for_npz(fd_sink *s, const int *classes, int64_t n, const uint8_
     }
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------------------ */
 
 static fd_status open_format(fd_ctx *ctx, fd_sink *s) {
     const fd_sink_spec *o = &s->spec;
     if (strlen(o->path) > 3900) return FD_FAIL(ctx, FD_E_ARG, "%.60s…: the path is too long", o->path);
     if (o->format == FD_SINK_PNG) return fd_make_folder(ctx, o->path);
     if (o->format == FD_SINK_ZIP) {
-        if (o->classes && !(s->labels = json_array())) return FD_FAIL(ctx, FD_E_NOMEM, "out of memory for the labels");
+        if (o->classes && !(s->labels = json_array()))
+            return FD_FAIL(ctx, FD_E_NOMEM, "out of memory for the labels");
         return fd_zip_create(ctx, o->path, &s->zip);
     }
     s->nhwc = fd_alloc(ctx, fd_mul_size((size_t)o->total, (size_t)o->c * (size_t)o->h * (size_t)o->w));

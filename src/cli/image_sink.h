@@ -21,7 +21,8 @@ typedef struct {
 typedef struct fd_sink fd_sink;
 
 fd_status fd_sink_open(fd_ctx *ctx, const fd_sink_spec *spec, fd_sink **out);
-/* n pictures uint8 [n][c][h][w] with their seeds and classes; encoded on all threads. Seeds must differ in a folder. */
+/* n pictures uint8 [n][c][h][w] with their seeds and classes; encoded on all threads. In a folder, seeds
+ * must differ. */
 fd_status fd_sink_add(fd_ctx *ctx, fd_sink *s, const uint64_t *seeds, const int *classes, int64_t n,
                       const uint8_t *images);
 /* A zip or npz appears under its name only now. Frees s, also on failure. */

@@ -22,7 +22,8 @@ typedef struct {
     {.name = "outdir", .type = FD_OPT_TEXT, .to = &(j).outdir, .value = "DIR", .required = true,                     \
      .help = "The run folder 00000-… is made here."},                                                                \
     {.name = "cond", .type = FD_OPT_FLAG, .to = &(j).cond, .help = "Use the labels."},                               \
-    {.name = "duration", .type = FD_OPT_AMOUNT, .to = &(j).duration, .value = "MIMG", .unit = 1e6, .lo = 1, .hi = 1e13, \
+    {.name = "duration", .type = FD_OPT_AMOUNT, .to = &(j).duration, .value = "MIMG", .unit = 1e6, .lo = 1,          \
+     .hi = 1e13,                                                                                                     \
      .help = "Length of the run in million images, or in images with a suffix: 500k, 64Mi."},                        \
     {.name = "iterations", .type = FD_OPT_COUNT, .to = &(x).iterations, .value = "N", .lo = 1, .hi = 1e9,            \
      .no_default = true, .help = "Or its length in iterations of --batch images."},                                  \
@@ -46,13 +47,15 @@ typedef struct {
      .help = "Rows and columns of the grids of pictures; 0 for none."},                                              \
     {.name = "resume", .type = FD_OPT_FLAG, .to = &(j).resume,                                                       \
      .help = "Continue the newest run in --outdir with the same options; start one if there is none."},              \
-    {.name = "desc", .type = FD_OPT_TEXT, .to = &(j).desc, .value = "TEXT", .help = "Appended to the folder's name."}, \
+    {.name = "desc", .type = FD_OPT_TEXT, .to = &(j).desc, .value = "TEXT",                                          \
+     .help = "Appended to the folder's name."},                                                                      \
     {.name = "nosubdir", .type = FD_OPT_FLAG, .to = &(j).nosubdir, .help = "Write straight into --outdir."},         \
     {.name = "dry-run", .type = FD_OPT_FLAG, .to = &(j).dry_run, .letter = 'n',                                      \
      .help = "Check everything, print the plan, write nothing."}
 
 #define FD_LR_ROWS(x)                                                                                                \
-    {.name = "lr-ramp", .type = FD_OPT_AMOUNT, .to = &(x).lr_ramp, .value = "MIMG", .unit = 1e6, .lo = 0, .hi = 1e13, \
+    {.name = "lr-ramp", .type = FD_OPT_AMOUNT, .to = &(x).lr_ramp, .value = "MIMG", .unit = 1e6, .lo = 0,            \
+     .hi = 1e13,                                                                                                     \
      .help = "Learning rates rise linearly over so many million images (500k, 64Mi: images)."},                      \
     {.name = "lr-decay", .type = FD_OPT_ENUM, .to = &(x).lr_shape, .value = "NAME", .words = fd_lr_shape_names,      \
      .help = "How learning rates fall to zero at the end."},                                                         \

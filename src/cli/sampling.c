@@ -12,7 +12,8 @@ fd_status fd_load_generator(fd_ctx *ctx, const char *path, fd_net **out) {
     if (fd_is_unet(f)) return FD_OK;
     fd_net_free(*out);
     *out = NULL;
-    return FD_FAIL(ctx, FD_E_ARG, "%s: a U-Net is needed to make images, but this is a %s network", path, fd_family_name(f));
+    return FD_FAIL(ctx, FD_E_ARG, "%s: a U-Net is needed to make images, but this is a %s network", path,
+                   fd_family_name(f));
 }
 
 static double own(double given, double of_net, double otherwise) {
@@ -26,7 +27,8 @@ fd_status fd_sampling_resolve(fd_ctx *ctx, const fd_sampling *s, const fd_net *n
     k.steps = s->steps ? s->steps : student ? 1 : k.steps;
     k.euler = s->solver == 1;
     k.sigma_min = own(s->sigma_min, m->sigma_min, k.sigma_min);
-    k.sigma_max = own(s->sigma_max, student && k.steps == 1 && m->sigma_init > 0 ? m->sigma_init : m->sigma_max, k.sigma_max);
+    k.sigma_max = own(s->sigma_max, student && k.steps == 1 && m->sigma_init > 0 ? m->sigma_init : m->sigma_max,
+                      k.sigma_max);
     k.rho = own(s->rho, m->rho, k.rho);
     k.s_churn = s->s_churn;
     k.s_min = s->s_min;
@@ -47,8 +49,9 @@ void fd_sampler_words(const fd_sampler *s, char out[160]) {
         snprintf(out, 160, "1 step at sigma %g", s->sigma_max);
         return;
     }
-    int n = snprintf(out, 160, "%d %s steps, sigma %g to %g, rho %g", s->steps, s->euler ? "Euler" : "Heun", s->sigma_max,
-                     s->sigma_min, s->rho);
+    int n = snprintf(out, 160, "%d %s steps, sigma %g to %g, rho %g", s->steps, s->euler ? "Euler" : "Heun",
+                     s->sigma_max, s->sigma_min, s->rho);
     if (s->s_churn > 0)
-        snprintf(out + n, 160 - (size_t)n, ", churn %g (%g to %g, noise %g)", s->s_churn, s->s_min, s->s_max, s->s_noise);
+        snprintf(out + n, 160 - (size_t)n, ", churn %g (%g to %g, noise %g)", s->s_churn, s->s_min, s->s_max,
+                 s->s_noise);
 }

@@ -1,4 +1,4 @@
-/* sampling.h — the options of everything that makes images from a network, and what they become for a given network. */
+/* sampling.h — the options of everything that makes images from a network, and what they become for a given one. */
 #ifndef FD_CLI_SAMPLING_H
 #define FD_CLI_SAMPLING_H
 
@@ -17,7 +17,7 @@ typedef struct fd_sampling {
     double sigma_min, sigma_max, rho, s_churn, s_min, s_max, s_noise;
 } fd_sampling;
 
-#define FD_SAMPLING_DEFAULTS                                                                              \
+#define FD_SAMPLING_DEFAULTS                                                                                         \
     {.cls = -1, .batch = 64, .sigma_min = NAN, .sigma_max = NAN, .rho = NAN, .s_max = INFINITY, .s_noise = 1}
 
 /* Rows of an option table; s is an fd_sampling variable. */

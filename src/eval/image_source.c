@@ -21,7 +21,8 @@ fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64
     out->classes = d->class_labels;
     snprintf(out->name, sizeof out->name, "%s", d->name);
     if (num && d->n < num) {
-        s = FD_FAIL(ctx, FD_E_ARG, "%s: has %lld images, but --num asks for %lld", path, (long long)d->n, (long long)num);
+        s = FD_FAIL(ctx, FD_E_ARG, "%s: has %lld images, but --num asks for %lld", path, (long long)d->n,
+                    (long long)num);
         fd_image_source_close(out);
         return s;
     }
@@ -30,9 +31,11 @@ fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64
     return s;
 }
 
-fd_status fd_image_source_network(fd_ctx *ctx, fd_net *net, const char *name, const fd_image_source_network_spec *spec,
+fd_status fd_image_source_network(fd_ctx *ctx, fd_net *net, const char *name,
+                                  const fd_image_source_network_spec *spec,
                             fd_image_source *out) {
-    *out = (fd_image_source){.n = spec->num, .is_network = true, .sampler = spec->sampler, .first_seed = spec->first_seed,
+    *out = (fd_image_source){.n = spec->num, .is_network = true, .sampler = spec->sampler,
+                             .first_seed = spec->first_seed,
                        .cls = spec->cls, .c = net->config.image_channels, .h = net->config.resolution,
                        .w = net->config.resolution, .classes = net->config.label_dim > 0};
     snprintf(out->name, sizeof out->name, "%s", name);
@@ -47,7 +50,8 @@ void fd_image_source_close(fd_image_source *s) {
     *s = (fd_image_source){0};
 }
 
-static fd_status read_set(fd_ctx *ctx, const fd_dataset *d, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
+static fd_status read_set(fd_ctx *ctx, const fd_dataset *d, int64_t first, int64_t n, uint8_t *images,
+                          int32_t *classes) {
     size_t bytes = (size_t)d->c * (size_t)d->h * (size_t)d->w;
     fd_ctx failed = {.code = FD_OK};
 #pragma omp parallel
@@ -65,10 +69,12 @@ static fd_status read_set(fd_ctx *ctx, const fd_dataset *d, int64_t first, int64
     return failed.code == FD_OK ? FD_OK : FD_FAIL(ctx, failed.code, "%s", failed.message);
 }
 
-static fd_status read_network(fd_ctx *ctx, fd_image_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
+static fd_status read_network(fd_ctx *ctx, fd_image_source *s, int64_t first, int64_t n, uint8_t *images,
+                              int32_t *classes) {
     fd_arena a = {0};
     uint64_t *seeds = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *seeds);
-    int *want = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *want), *used = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *used);
+    int *want = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *want);
+    int *used = fd_arena_alloc(ctx, &a, (size_t)n * sizeof *used);
     fd_status status = FD_E_NOMEM;
     if (seeds && want && used) {
         for (int64_t i = 0; i < n; i++) {
@@ -82,7 +88,8 @@ static fd_status read_network(fd_ctx *ctx, fd_image_source *s, int64_t first, in
     return status;
 }
 
-fd_status fd_image_source_read(fd_ctx *ctx, fd_image_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes) {
+fd_status fd_image_source_read(fd_ctx *ctx, fd_image_source *s, int64_t first, int64_t n, uint8_t *images,
+                               int32_t *classes) {
     if (s->is_network) return read_network(ctx, s, first, n, images, classes);
     return read_set(ctx, &s->data, first, n, images, classes);
 }

@@ -25,8 +25,8 @@ typedef struct fd_image_source {
     int cls;
 } fd_image_source;
 
-/* num pictures of a set drawn with the seed; num = 0: all. ARG if it has fewer. Classes are read from its dataset.json;
- * folder names are none here, because generated folders are named after their seeds. */
+/* num pictures of a set drawn with the seed; num = 0: all. ARG if it has fewer. Classes are read from its
+ * dataset.json; folder names are none here, because generated folders are named after their seeds. */
 fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_image_source *out);
 
 typedef struct {
@@ -38,11 +38,13 @@ typedef struct {
     fd_dtype dtype;
 } fd_image_source_network_spec;
 /* The network must outlive the source. */
-fd_status fd_image_source_network(fd_ctx *ctx, fd_net *net, const char *name, const fd_image_source_network_spec *spec,
+fd_status fd_image_source_network(fd_ctx *ctx, fd_net *net, const char *name,
+                                  const fd_image_source_network_spec *spec,
                             fd_image_source *out);
 void fd_image_source_close(fd_image_source *s);        /* safe on {0} */
 
 /* Pictures first … first+n-1 as uint8 [n][c][h][w]; classes [n] (may be NULL): -1 where unknown. */
-fd_status fd_image_source_read(fd_ctx *ctx, fd_image_source *s, int64_t first, int64_t n, uint8_t *images, int32_t *classes);
+fd_status fd_image_source_read(fd_ctx *ctx, fd_image_source *s, int64_t first, int64_t n, uint8_t *images,
+                               int32_t *classes);
 
 #endif

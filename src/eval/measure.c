@@ -21,13 +21,15 @@ void fd_feature_net_name(const fd_net *net, const char *path, char out[256]) {
 static fd_status check(fd_ctx *ctx, const fd_image_source *s, const fd_net *net) {
     const fd_net_config *c = &net->config;
     if (c->family != FD_FAMILY_CLASSIFIER)
-        return FD_FAIL(ctx, FD_E_ARG, "--net: a feature network is needed, but this is a %s", fd_family_name(c->family));
+        return FD_FAIL(ctx, FD_E_ARG, "--net: a feature network is needed, but this is a %s",
+                       fd_family_name(c->family));
     if (s->h != c->resolution || s->w != c->resolution)
-        return FD_FAIL(ctx, FD_E_ARG, "%s: pictures of %d x %d, but the feature network is for %d x %d: use one of that size",
+        return FD_FAIL(ctx, FD_E_ARG, "%s: pictures of %d x %d, but the feature network is for %d x %d: use one of "
+                       "that size",
                        s->name, s->w, s->h, c->resolution, c->resolution);
     if (s->c != c->image_channels && !(s->c == 1 && c->image_channels == 3))
-        return FD_FAIL(ctx, FD_E_ARG, "%s: pictures with %d channels, but the feature network is for %d", s->name, s->c,
-                       c->image_channels);
+        return FD_FAIL(ctx, FD_E_ARG, "%s: pictures with %d channels, but the feature network is for %d", s->name,
+                       s->c, c->image_channels);
     return FD_OK;
 }
 
@@ -43,7 +45,8 @@ typedef struct {
 static void to_input(const work *w, int n, int c) {
     for (int i = 0; i < w->batch; i++)
         for (int ch = 0; ch < w->channels; ch++) {
-            const uint8_t *from = w->images + ((size_t)(i < n ? i : n - 1) * (size_t)c + (size_t)(c == 1 ? 0 : ch)) * w->pixels;
+            int picture = i < n ? i : n - 1, plane = c == 1 ? 0 : ch;
+            const uint8_t *from = w->images + (size_t)(picture * c + plane) * w->pixels;
             float *to = w->x + ((size_t)i * (size_t)w->channels + (size_t)ch) * w->pixels;
             for (size_t k = 0; k < w->pixels; k++) to[k] = (float)from[k] / 127.5f - 1.0f;
         }
@@ -59,13 +62,15 @@ static fd_status measure(fd_ctx *ctx, fd_image_source *s, work *w, const char *w
         FD_TRY(fd_feature_net_run(ctx, w->runner, w->x, w->features, NULL));
         FD_TRY(fd_moments_add(ctx, out, w->features, n));
         fd_progress_update(&bar, at + n, NULL);
-        if (fd_interrupted()) return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + n));
+        if (fd_interrupted())
+            return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + n));
     }
     fd_progress_end(&bar);
     return FD_OK;
 }
 
-fd_status fd_measure_moments(fd_ctx *ctx, fd_image_source *s, fd_net *features, int batch, const char *what, fd_moments *out) {
+fd_status fd_measure_moments(fd_ctx *ctx, fd_image_source *s, fd_net *features, int batch, const char *what,
+                             fd_moments *out) {
     *out = (fd_moments){0};
     FD_TRY(check(ctx, s, features));
     fd_arena a = {0};
@@ -95,7 +100,8 @@ static fd_status fill(fd_ctx *ctx, fd_moments *m, fd_reference *r) {
 fd_status fd_measure_reference(fd_ctx *ctx, fd_image_source *s, fd_net *features, const char *name, int batch,
                                const char *what, fd_reference *out) {
     *out = (fd_reference){0};
-    if (s->n < 2) return FD_FAIL(ctx, FD_E_ARG, "%s: %lld image; a covariance needs two at least", s->name, (long long)s->n);
+    if (s->n < 2)
+        return FD_FAIL(ctx, FD_E_ARG, "%s: %lld image; a covariance needs two at least", s->name, (long long)s->n);
     fd_provenance *p = &out->from;
     fd_moments m;
     FD_TRY(fd_measure_moments(ctx, s, features, batch, what, &m));

@@ -17,7 +17,8 @@ static void copy_text(fd_ctx *ctx, const json_t *o, const char *key, const char 
 
 static fd_status read_meta(fd_ctx *ctx, const char *path, const fd_npy *bytes, fd_provenance *out) {
     if (bytes->dtype != FD_NPY_U1 || bytes->rank != 1)
-        return FD_FAIL(ctx, FD_E_FORMAT, "%s: " META " is not a row of bytes; make the reference again with 'fdistill fid ref'",
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: " META " is not a row of bytes; make the reference again with "
+                       "'fdistill fid ref'",
                        path);
     json_t *o;
     FD_TRY(fd_json_parse(ctx, (fd_bytes){bytes->data, (size_t)bytes->count}, path, &o));
@@ -41,7 +42,8 @@ static fd_status read_meta(fd_ctx *ctx, const char *path, const fd_npy *bytes, f
 static fd_status read_moments(fd_ctx *ctx, fd_zip *z, const char *path, fd_reference *r) {
     bool plain = fd_npz_has(z, "mu") && fd_npz_has(z, "sigma");
     if (!plain && !(fd_npz_has(z, "m2") && fd_npz_has(z, "s2")))
-        return FD_FAIL(ctx, FD_E_FORMAT, "%s: holds no mu and sigma: not a reference; make one with 'fdistill fid ref'", path);
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: holds no mu and sigma: not a reference; make one with 'fdistill fid "
+                       "ref'", path);
     fd_npy mu, sigma;
     FD_TRY(fd_npz_read(ctx, z, plain ? "mu" : "m2", &r->arena, &mu));
     FD_TRY(fd_npz_read(ctx, z, plain ? "sigma" : "s2", &r->arena, &sigma));
@@ -55,7 +57,8 @@ static fd_status read_moments(fd_ctx *ctx, fd_zip *z, const char *path, fd_refer
     for (int64_t i = 0; i < mu.count; i++)
         if (!isfinite(r->mu[i])) return FD_FAIL(ctx, FD_E_FORMAT, "%s: mu[%lld] is not finite", path, (long long)i);
     for (int64_t i = 0; i < sigma.count; i++)
-        if (!isfinite(r->sigma[i])) return FD_FAIL(ctx, FD_E_FORMAT, "%s: sigma holds values that are not finite", path);
+        if (!isfinite(r->sigma[i]))
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: sigma holds values that are not finite", path);
     for (int64_t i = 0; i < mu.count; i++) {
         if (r->sigma[i * mu.count + i] < 0)
             return FD_FAIL(ctx, FD_E_FORMAT, "%s: sigma has a negative variance at %lld", path, (long long)i);
@@ -91,10 +94,10 @@ void fd_reference_free(fd_reference *r) {
 
 fd_status fd_reference_save(fd_ctx *ctx, const char *path, const fd_reference *r) {
     const fd_provenance *p = &r->from;
-    json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s}", "n", (json_int_t)p->n, "data", p->data,
-                          "data_digest", p->data_digest, "features", p->features, "features_digest", p->features_digest,
-                          "dimension", r->d, "resolution", p->resolution, "resize", p->resize, "uint8", p->uint8_rule,
-                          "tool", p->tool);
+    json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s}", "n", (json_int_t)p->n, "data",
+                          p->data, "data_digest", p->data_digest, "features", p->features, "features_digest",
+                          p->features_digest, "dimension", r->d, "resolution", p->resolution, "resize", p->resize,
+                          "uint8", p->uint8_rule, "tool", p->tool);
     fd_arena a = {0};
     char *text = o ? fd_json_dump(ctx, &a, o, 0) : NULL;
     json_decref(o);

@@ -1,5 +1,5 @@
-/* reference.h — statistics of a set in a feature space, as an npz that EDM, pytorch-fid and others read, with an entry
- * of our own that says where the numbers come from.
+/* reference.h — statistics of a set in a feature space, as an npz that EDM, pytorch-fid and others read, with an
+ * entry of our own that says where the numbers come from.
  *
  *   mu [d], sigma [d][d] float64, divisor n - 1
  *   fdistill_meta: UTF-8 JSON as bytes: n, dataset, feature network (name, digest), resize and uint8 rules, tool

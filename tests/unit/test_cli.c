@@ -35,15 +35,17 @@ static fd_status parse(fd_ctx *ctx, parsed *p, int operands, const char *first, 
     *p = (parsed){.batch = 8, .sigma = 80, .solver = 1, .duration = 200e6};
     fd_option o[] = {
         {.name = "batch", .type = FD_OPT_INT, .to = &p->batch, .value = "N", .help = "", .lo = 1, .hi = 65536},
-        {.name = "sigma_max", .type = FD_OPT_DOUBLE, .to = &p->sigma, .value = "X", .help = "", .lo = 0.001, .hi = INFINITY},
+        {.name = "sigma_max", .type = FD_OPT_DOUBLE, .to = &p->sigma, .value = "X", .help = "", .lo = 0.001,
+         .hi = INFINITY},
         {.name = "solver", .type = FD_OPT_ENUM, .to = &p->solver, .value = "NAME", .help = "", .words = solvers},
         {.name = "duration", .type = FD_OPT_AMOUNT, .to = &p->duration, .value = "N", .help = "", .unit = 1e6},
-        {.name = "tick", .type = FD_OPT_COUNT, .to = &p->tick, .value = "N", .help = "", .unit = 1000, .lo = 1, .hi = 1e9},
+        {.name = "tick", .type = FD_OPT_COUNT, .to = &p->tick, .value = "N", .help = "", .unit = 1000, .lo = 1,
+         .hi = 1e9},
         {.name = "seed", .type = FD_OPT_SEED, .to = &p->seed, .value = "N", .help = "", .given = &p->given},
         {.name = "network", .type = FD_OPT_TEXT, .to = &p->net, .value = "FILE", .help = "", .required = true},
         {.name = "xflip", .type = FD_OPT_FLAG, .to = &p->flip, .help = "", .letter = 'x'},
-        {.name = "mult", .type = FD_OPT_INTS, .to = p->list, .value = "LIST", .help = "", .count = &p->n_list, .most = 3,
-         .lo = 1, .hi = 16},
+        {.name = "mult", .type = FD_OPT_INTS, .to = p->list, .value = "LIST", .help = "", .count = &p->n_list,
+         .most = 3, .lo = 1, .hi = 16},
     };
     p->args = (fd_args){.command = "generate", .operands = "FILE", .about = "", .option = o, .n = (int)FD_COUNT(o),
                         .least = 0, .most = operands};
@@ -53,7 +55,10 @@ static fd_status parse(fd_ctx *ctx, parsed *p, int operands, const char *first, 
     return s;
 }
 
-#define GOOD(...) do { if (parse(&ctx, &p, __VA_ARGS__, (char *)NULL) != FD_OK) fail_msg("%s", ctx.message); } while (0)
+#define GOOD(...)                                                                                    \
+    do {                                                                                             \
+        if (parse(&ctx, &p, __VA_ARGS__, (char *)NULL) != FD_OK) fail_msg("%s", ctx.message);        \
+    } while (0)
 #define BAD(text, ...)                                                                  \
     do {                                                                                \
         assert_int_equal(parse(&ctx, &p, __VA_ARGS__, (char *)NULL), FD_E_ARG);         \
@@ -64,7 +69,8 @@ static void test_values(void **state) {
     (void)state;
     static fd_ctx ctx;
     parsed p;
-    GOOD(0, "--network", "a.st", "--batch=64", "--sigma-max", "inf", "--Solver", "EULER", "--xflip", "--seed", "18446744073709551615");
+    GOOD(0, "--network", "a.st", "--batch=64", "--sigma-max", "inf", "--Solver", "EULER", "--xflip", "--seed",
+         "18446744073709551615");
     assert_string_equal(p.net, "a.st");
     assert_int_equal(p.batch, 64);
     assert_true(isinf(p.sigma));
