@@ -1,0 +1,236 @@
+#include "train/loop.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/interrupt.h"
+#include "base/progress.h"
+#include "io/json.h"
+
+#define STATE_NAME "training-state-%06" PRId64 ".safetensors"
+#define STATE_PREFIX "training-state-"
+#define STATE_SUFFIX ".safetensors"
+
+double fd_lr_at(const fd_lr *s, double images, double duration) {
+    const double pi = 3.14159265358979323846;
+    double lr = s->lr, x = duration > 0 ? images / duration : 0;
+    if (s->ramp > 0 && images < s->ramp) lr *= images / s->ramp;
+    if (s->shape == FD_LR_CONSTANT || x <= s->start || s->start >= 1) return lr;
+    double u = fmin((x - s->start) / (1 - s->start), 1);
+    return lr * (s->shape == FD_LR_LINEAR ? 1 - u : 0.5 * (1 + cos(pi * u)));
+}
+
+/* ---- the folder ------------------------------------------------------------------------------------------------- */
+
+/* The options that must agree on resume, as one line of text. */
+static char *fixed_options(fd_ctx *ctx, fd_arena *a, const json_t *options) {
+    json_t *copy = json_deep_copy(options);
+    json_object_del(copy, "run");
+    char *text = copy ? fd_json_dump(ctx, a, copy, 0) : NULL;
+    json_decref(copy);
+    return text;
+}
+
+/* Is `folder` a run with the same fixed options? Unreadable or foreign folders are simply not ours. */
+static bool same_run(const char *folder, const char *fixed) {
+    fd_ctx quiet = {0};
+    fd_arena a = {0};
+    char path[4096];
+    json_t *theirs = NULL;
+    bool same = false;
+    if (snprintf(path, sizeof path, "%s/training_options.json", folder) < (int)sizeof path && fd_file_exists(path) &&
+        fd_json_load(&quiet, path, &theirs) == FD_OK) {
+        char *text = fixed_options(&quiet, &a, theirs);
+        same = text && strcmp(text, fixed) == 0;
+        json_decref(theirs);
+    }
+    fd_arena_free(&a);
+    return same;
+}
+
+/* The newest matching run folder under outdir, or "" . */
+static void find_run(const fd_job *job, const char *fixed, char out[4096]) {
+    long best = -1;
+    out[0] = 0;
+    if (job->o->nosubdir) {
+        if (same_run(job->o->outdir, fixed)) snprintf(out, 4096, "%s", job->o->outdir);
+        return;
+    }
+    DIR *d = opendir(job->o->outdir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char path[4096], *end;
+        long number = strtol(e->d_name, &end, 10);
+        if (end != e->d_name + 5 || *end != '-' || number <= best) continue;
+        if (snprintf(path, sizeof path, "%s/%s", job->o->outdir, e->d_name) >= (int)sizeof path) continue;
+        if (!same_run(path, fixed)) continue;
+        best = number;
+        memcpy(out, path, sizeof path);
+    }
+    if (d) closedir(d);
+}
+
+static fd_status load_newest(fd_ctx *ctx, fd_job *job, const char *fixed) {
+    char path[4096];
+    int64_t kimg = fd_newest_numbered(job->run.path, STATE_PREFIX, STATE_SUFFIX);
+    if (kimg < 0) return FD_OK;
+    FD_TRY(fd_run_file(ctx, &job->run, path, STATE_NAME, kimg));
+    FD_TRY(fd_state_load(ctx, &job->state, path, fixed));
+    return fd_run_log(ctx, &job->run, "Resuming from %s (%.1f kimg)", path, job->count.images / 1e3);
+}
+
+static fd_status open_folder(fd_ctx *ctx, fd_job *job, const char *fixed) {
+    char found[4096] = "";
+    if (job->o->resume) find_run(job, fixed, found);
+    if (found[0]) {
+        FD_TRY(fd_run_resume(ctx, found, &job->run));
+        return load_newest(ctx, job, fixed);
+    }
+    FD_TRY(fd_run_create(ctx, job->o->outdir, job->description, job->o->nosubdir, &job->run));
+    return fd_run_options(ctx, &job->run, job->options);
+}
+
+/* ---- saving ----------------------------------------------------------------------------------------------------- */
+
+static int64_t kimg_of(const fd_job *job) { return (int64_t)(job->count.images / 1000); }
+
+/* States are large and only the newest matters; the one before is kept too, in case a disk lies about syncing. */
+static void drop_old_states(const fd_job *job) {
+    int64_t keep[2] = {-1, -1};
+    for (int pass = 0; pass < 2; pass++) {
+        DIR *d = opendir(job->run.path);
+        for (struct dirent *e; d && (e = readdir(d));) {
+            int64_t k;
+            char path[4096], exact[64];
+            if (sscanf(e->d_name, STATE_NAME, &k) != 1) continue;
+            snprintf(exact, sizeof exact, STATE_NAME, k);
+            if (strcmp(exact, e->d_name) != 0) continue;
+            if (pass == 0 && k > keep[0]) keep[1] = keep[0], keep[0] = k;
+            else if (pass == 0 && k > keep[1]) keep[1] = k;
+            else if (pass == 1 && k < keep[1] && snprintf(path, sizeof path, "%s/%s", job->run.path, exact) < (int)sizeof path)
+                unlink(path);
+        }
+        if (d) closedir(d);
+    }
+}
+
+static fd_status save_state(fd_ctx *ctx, fd_job *job, const char *fixed) {
+    char path[4096];
+    FD_TRY(fd_run_file(ctx, &job->run, path, STATE_NAME, kimg_of(job)));
+    FD_TRY(fd_state_save(ctx, &job->state, path, fixed));
+    drop_old_states(job);
+    return FD_OK;
+}
+
+/* ---- ticks ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    double start, tick_start, tick_images, maintenance, base_seconds;
+} clock_state;
+
+static fd_status report_tick(fd_ctx *ctx, fd_job *job, clock_state *t) {
+    double now = fd_now(), tick_sec = now - t->tick_start - t->maintenance, images = job->count.images - t->tick_images;
+    char total[32], eta[32], note[128] = "";
+    job->count.seconds = t->base_seconds + now - t->start;
+    double rate = tick_sec > 0 ? images / tick_sec : 0;
+    fd_format_duration(job->count.seconds, total);
+    fd_format_duration(rate > 0 ? (job->o->duration - job->count.images) / rate : 0, eta);
+    if (job->note) job->note(job, note, sizeof note);
+    FD_TRY(fd_run_log(ctx, &job->run,
+                      "tick %-5.0f kimg %-9.1f time %-12s sec/tick %-7.1f sec/kimg %-7.2f maintenance %-6.1f cpumem %-6.2f "
+                      "gpumem 0.00   reserved 0.00   images/s %-7.1f eta %-10s %s",
+                      job->count.tick, job->count.images / 1e3, total, tick_sec, images > 0 ? tick_sec / images * 1e3 : 0,
+                      t->maintenance, fd_peak_rss_gb(), rate, eta, note));
+    fd_stats_add(&job->stats, "Progress/tick", job->count.tick);
+    fd_stats_add(&job->stats, "Progress/kimg", job->count.images / 1e3);
+    fd_stats_add(&job->stats, "Timing/total_sec", job->count.seconds);
+    fd_stats_add(&job->stats, "Timing/sec_per_tick", tick_sec);
+    if (images > 0) fd_stats_add(&job->stats, "Timing/sec_per_kimg", tick_sec / images * 1e3);
+    fd_stats_add(&job->stats, "Timing/maintenance_sec", t->maintenance);
+    fd_stats_add(&job->stats, "Timing/images_per_sec", rate);
+    fd_stats_add(&job->stats, "Resources/cpu_mem_gb", fd_peak_rss_gb());
+    json_t *object = json_object();
+    fd_stats_write(&job->stats, object);
+    json_object_set_new(object, "timestamp", fd_json_real((double)time(NULL)));
+    fd_status s = fd_run_stats(ctx, &job->run, object);
+    json_decref(object);
+    fd_stats_clear(&job->stats);
+    return s;
+}
+
+static bool due(double tick, int every) { return every > 0 && fmod(tick, every) == 0; }
+
+static fd_status end_tick(fd_ctx *ctx, fd_job *job, clock_state *t, const char *fixed, bool last) {
+    FD_TRY(report_tick(ctx, job, t));
+    double start = fd_now();
+    job->count.tick++;
+    if (last || due(job->count.tick, job->o->snap)) FD_TRY(job->snapshot(ctx, job, kimg_of(job)));
+    if (last || due(job->count.tick, job->o->dump)) FD_TRY(save_state(ctx, job, fixed));
+    t->maintenance = fd_now() - start;
+    t->tick_start = start;
+    t->tick_images = job->count.images;
+    return FD_OK;
+}
+
+static fd_status stop_for_signal(fd_ctx *ctx, fd_job *job, const char *fixed) {
+    FD_TRY(save_state(ctx, job, fixed));
+    FD_TRY(fd_run_log(ctx, &job->run, "Stopped by %s at %.1f kimg; the same command with --resume goes on",
+                      fd_interrupt_name(), job->count.images / 1e3));
+    return FD_FAIL(ctx, FD_E_CANCELLED, "stopped by %s; state saved in %s; the same command with --resume goes on",
+                   fd_interrupt_name(), job->run.path);
+}
+
+static fd_status one_step(fd_ctx *ctx, fd_job *job) {
+    bool skipped = false;
+    FD_TRY(job->step(ctx, job, &skipped));
+    job->count.images += job->o->batch;
+    job->count.iteration++;
+    job->skipped_in_row = skipped ? job->skipped_in_row + 1 : 0;
+    job->count.skipped += skipped;
+    fd_stats_add(&job->stats, "Grad/nonfinite", skipped);
+    if (job->skipped_in_row < FD_NONFINITE_LIMIT) return FD_OK;
+    return FD_FAIL(ctx, FD_E_NUMERIC, "%d steps in a row gave non-finite numbers and were skipped; the last good state "
+                   "is in %s; lower the learning rate or use --precision fp32", FD_NONFINITE_LIMIT, job->run.path);
+}
+
+static fd_status run_to_end(fd_ctx *ctx, fd_job *job, const char *fixed) {
+    if (job->count.images >= job->o->duration)
+        return fd_run_log(ctx, &job->run, "This run is complete (%.1f kimg); nothing to do", job->count.images / 1e3);
+    clock_state t = {.start = fd_now(), .tick_start = fd_now(), .tick_images = job->count.images,
+                     .base_seconds = job->count.seconds};
+    fd_progress bar;
+    fd_progress_start(ctx, &bar, "training", "images", (int64_t)job->o->duration);
+    fd_status s = FD_OK;
+    if (job->count.images == 0) s = job->snapshot(ctx, job, 0);
+    while (s == FD_OK && job->count.images < job->o->duration) {
+        s = one_step(ctx, job);
+        if (s != FD_OK) break;
+        char note[128] = "";
+        if (job->note) job->note(job, note, sizeof note);
+        fd_progress_update(&bar, (int64_t)job->count.images, note);
+        bool last = job->count.images >= job->o->duration;
+        /* A tick ends where the image counter passes a multiple of its length, whenever the run was interrupted. */
+        if (last || job->count.images >= (job->count.tick + 1) * (double)job->o->tick)
+            s = end_tick(ctx, job, &t, fixed, last);
+        if (s == FD_OK && !last && fd_interrupted()) s = stop_for_signal(ctx, job, fixed);
+    }
+    fd_progress_end(&bar);
+    return s;
+}
+
+fd_status fd_job_run(fd_ctx *ctx, fd_job *job) {
+    fd_arena a = {0};
+    char *fixed = fixed_options(ctx, &a, job->options);
+    if (!fixed) return FD_E_NOMEM;
+    fd_status s = fd_state_add(ctx, &job->state, "counters", FD_ST_F64, &job->count,
+                               (int64_t)(sizeof job->count / sizeof(double)));
+    if (s == FD_OK) s = open_folder(ctx, job, fixed);
+    if (s == FD_OK) s = run_to_end(ctx, job, fixed);
+    fd_run_close(&job->run);
+    fd_arena_free(&a);
+    return s;
+}

@@ -1,0 +1,39 @@
+/* loop.h — the loop around every training run: step, log, snapshot, save, resume, stop on a signal.
+ *
+ * A job supplies what is its own (one optimiser iteration, a snapshot, the arrays of its state); the loop does the rest
+ * the same way for all. It draws no random numbers and keeps no hidden state: what decides the next step is the image
+ * counter and the registered arrays, so a resumed run repeats the bits of an uninterrupted one.
+ */
+#ifndef FD_TRAIN_LOOP_H
+#define FD_TRAIN_LOOP_H
+
+#include "io/runfolder.h"
+#include "train/job.h"
+#include "train/state.h"
+#include "train/stats.h"
+
+#define FD_NONFINITE_LIMIT 20    /* skipped steps in a row before a run gives up */
+
+typedef struct fd_job {
+    const fd_job_options *o;
+    const char *description;      /* of the run folder: "sprites-cond-ddpmpp-batch64" */
+    json_t *options;              /* training_options.json; its "run" member may differ on resume, all else may not */
+    void *self;
+    /* One iteration on o->batch images. *skipped: non-finite numbers, nothing was changed. */
+    fd_status (*step)(fd_ctx *ctx, struct fd_job *job, bool *skipped);
+    /* Writes network-snapshot and pictures; kimg 0 is before the first step (pictures only). */
+    fd_status (*snapshot)(fd_ctx *ctx, struct fd_job *job, int64_t kimg);
+    /* Short text for the progress line, e.g. "loss 0.312". */
+    void (*note)(struct fd_job *job, char *out, size_t size);
+    fd_state state;
+    fd_stats stats;
+    fd_run run;
+    /* Counters, part of the state. */
+    struct { double images, iteration, tick, seconds, skipped; } count;
+    double skipped_in_row;
+} fd_job;
+
+/* Finds or makes the run folder, loads the state when resuming, runs to o->duration. FD_E_CANCELLED after a signal. */
+fd_status fd_job_run(fd_ctx *ctx, fd_job *job);
+
+#endif
