@@ -91,7 +91,7 @@ static fd_status open_folder(fd_ctx *ctx, fd_job *job, const char *fixed) {
         return load_newest(ctx, job, fixed);
     }
     FD_TRY(fd_run_create(ctx, job->o->outdir, job->description, job->o->nosubdir, &job->run));
-    return fd_run_options(ctx, &job->run, job->options);
+    return fd_run_save_options(ctx, &job->run, job->options);
 }
 
 /* ---- saving ----------------------------------------------------------------------------------------------------- */

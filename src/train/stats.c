@@ -12,7 +12,7 @@ static fd_stat *find(fd_stats *s, const char *key, bool make) {
     if (!make || s->n == FD_STATS_MAX) return NULL;
     fd_stat *fresh = &s->list[s->n++];
     memset(fresh, 0, sizeof *fresh);
-    snprintf(fresh->key, sizeof fresh->key, "%s", key);
+    snprintf(fresh->key, sizeof fresh->key, "%.39s", key);
     return fresh;
 }
 
