@@ -24,7 +24,7 @@ typedef struct {
 
 #define INPUT_ROWS(p)                                                                                                \
     {.name = "images", .type = FD_OPT_TEXT, .to = &(p).images, .value = "PATH",                                      \
-     .help = "Zip or folder to measure."},                                                                           \
+     .help = "Zip, folder or npz to measure."},                                                                           \
     {.name = "network", .type = FD_OPT_TEXT, .to = &(p).network, .value = "FILE",                                    \
      .help = "Or a network, measured without writing images."},                                                      \
     {.name = "num", .type = FD_OPT_COUNT, .to = &(p).num, .value = "N", .lo = 1, .hi = 1e8, .no_default = true,      \

@@ -8,6 +8,7 @@
 #include "eval/reference.h"
 #include "io/dataset.h"
 #include "io/json.h"
+#include "io/npy.h"
 #include "io/runfolder.h"
 #include "io/safetensors.h"
 #include "train/edm_step.h"
@@ -118,6 +119,26 @@ static fd_status plan_network(fd_ctx *ctx, fd_net *net, int batch, int precision
     return FD_OK;
 }
 
+/* An npz without mu and sigma: what is in it. */
+static bool show_arrays(const char *path) {
+    fd_ctx probe = {.quiet = true};
+    fd_zip *z;
+    bool dump = false;
+    if (fd_zip_open(&probe, path, &z) != FD_OK) return false;      /* the real attempt will say what is wrong */
+    fd_arena a = {0};
+    fd_npy images;
+    if (!fd_npz_has(z, "mu") && fd_npz_has(z, "arr_0") && fd_npz_read(&probe, z, "arr_0", &a, &images) == FD_OK) {
+        dump = true;
+        printf("%-12s %s\n%-12s sample dump\n%-12s %s [", "file", path, "kind", "images",
+               fd_npy_dtype_name(images.dtype));
+        for (int k = 0; k < images.rank; k++) printf("%s%lld", k ? ", " : "", (long long)images.dim[k]);
+        printf("]\n%-12s %s\n", "classes", fd_npz_has(z, "arr_1") ? "arr_1" : "none");
+    }
+    fd_arena_free(&a);
+    fd_zip_close(z);
+    return dump;
+}
+
 /* ---- everything else ------------------------------------------------------------------------------------------- */
 
 static fd_status show_reference(fd_ctx *ctx, const char *path) {
@@ -211,7 +232,7 @@ fd_status fd_cmd_info(fd_ctx *ctx, int argc, char **argv) {
         return s;
     }
     if (plan) return FD_FAIL(ctx, FD_E_ARG, "--plan: %s is no network file (.safetensors)", path);
-    if (ends_in(path, ".npz")) return show_reference(ctx, path);
+    if (ends_in(path, ".npz")) return show_arrays(path) ? FD_OK : show_reference(ctx, path);
     char options[4200];
     snprintf(options, sizeof options, "%s/training_options.json", path);
     if (fd_is_folder(path) && fd_file_exists(options)) return show_run(ctx, path);

@@ -19,13 +19,17 @@ typedef struct fd_image_source {
     bool is_network;
     /* private */
     fd_dataset data;
+    fd_arena arena;               /* of a sample dump */
+    const uint8_t *dump;          /* [n][h][w][c] or NULL */
+    const int64_t *dump_classes;
     fd_denoiser *denoiser;
     fd_sampler sampler;
     uint64_t first_seed;
     int cls;
 } fd_image_source;
 
-/* num pictures of a set drawn with the seed; num = 0: all. ARG if it has fewer. Classes are read from its
+/* num pictures of a set drawn with the seed; num = 0: all. An .npz is a sample dump (arr_0 uint8 [n][h][w][c], arr_1
+ * classes), of which the first num are taken. ARG if it has fewer. Classes are read from its
  * dataset.json; folder names are none here, because generated folders are named after their seeds. */
 fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_image_source *out);
 

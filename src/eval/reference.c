@@ -47,6 +47,12 @@ static fd_status read_moments(fd_ctx *ctx, fd_zip *z, const char *path, fd_refer
     fd_npy mu, sigma;
     FD_TRY(fd_npz_read(ctx, z, plain ? "mu" : "m2", &r->arena, &mu));
     FD_TRY(fd_npz_read(ctx, z, plain ? "sigma" : "s2", &r->arena, &sigma));
+    for (int k = 0; k < 2; k++) {
+        fd_npy_dtype t = k ? sigma.dtype : mu.dtype;
+        if (t != FD_NPY_F8 && t != FD_NPY_F4)
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s holds %s, but statistics are float64 or float32", path,
+                           k ? "sigma" : "mu", fd_npy_dtype_name(t));
+    }
     if (mu.rank != 1 || mu.count < 1 || mu.count > 65536 || sigma.rank != 2 || sigma.dim[0] != mu.count ||
         sigma.dim[1] != mu.count)
         return FD_FAIL(ctx, FD_E_FORMAT, "%s: mu and sigma have shapes that do not belong together", path);

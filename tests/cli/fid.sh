@@ -28,6 +28,12 @@ good fid calc --images gen --ref a.npz --net classifier.safetensors --json
 files=$(value value)
 good fid calc --network student.safetensors --num 40 --ref a.npz --net classifier.safetensors --json --batch 7
 [ "$files" = "$(value value)" ] || bad "from files $files, from the network $(value value)"
+good generate --network student.safetensors --outdir gen.npz --seeds 0-39
+good fid calc --images gen.npz --ref a.npz --net classifier.safetensors --json
+[ "$files" = "$(value value)" ] || bad "from files $files, from an npz $(value value)"
+good info gen.npz
+has "sample dump" out
+refuse 2 "has 40 images" fid calc --images gen.npz --num 41 --ref a.npz --net classifier.safetensors
 
 refuse 1 "made with the feature network" fid calc --images b.zip --ref a.npz --net other.safetensors
 refuse 2 "a feature network is needed" fid ref --data a.zip --net student.safetensors --dest x.npz

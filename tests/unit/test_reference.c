@@ -1,0 +1,99 @@
+/* Reference statistics: what goes in comes out; what other tools write is read; nonsense is refused. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "eval/reference.h"
+#include "io/npy.h"
+
+static char path[64];
+
+static void test_round_trip(void **state) {
+    (void)state;
+    static fd_ctx ctx;
+    double mu[2] = {1.5, -2}, sigma[4] = {2, 0.25, 0.25, 1};
+    fd_reference r = {.d = 2, .mu = mu, .sigma = sigma}, back;
+    r.from = (fd_provenance){.known = true, .n = 123, .data = "a \"set\"", .features = "net", .resolution = 16,
+                             .resize = FD_RESIZE_NONE, .uint8_rule = FD_UINT8_RULE, .tool = "fdistill test"};
+    memset(r.from.data_digest, 'a', 64);
+    memset(r.from.features_digest, 'b', 64);
+    assert_int_equal(fd_reference_save(&ctx, path, &r), FD_OK);
+    assert_int_equal(fd_reference_load(&ctx, path, &back), FD_OK);
+    assert_int_equal(back.d, 2);
+    assert_memory_equal(back.mu, mu, sizeof mu);
+    assert_memory_equal(back.sigma, sigma, sizeof sigma);
+    assert_true(back.from.known && back.from.n == 123 && back.from.resolution == 16);
+    assert_string_equal(back.from.data, r.from.data);
+    assert_string_equal(back.from.features_digest, r.from.features_digest);
+    assert_string_equal(back.from.uint8_rule, FD_UINT8_RULE);
+    fd_reference_free(&back);
+}
+
+/* mu, sigma under other names, types and values; -1: must be refused with this word in the message. */
+static fd_status load(fd_ctx *ctx, const char *names[2], fd_npy_dtype t, const void *mu, int d, const void *sigma,
+                      int rows, int columns, const char *meta, fd_reference *out) {
+    fd_npz_entry e[3] = {{names[0], {.dtype = t, .rank = 1, .dim = {d}, .data = mu}},
+                         {names[1], {.dtype = t, .rank = 2, .dim = {rows, columns}, .data = sigma}}};
+    if (meta)
+        e[2] = (fd_npz_entry){"fdistill_meta", {.dtype = FD_NPY_U1, .rank = 1, .dim = {(int64_t)strlen(meta)},
+                                                .data = meta}};
+    fd_clear(ctx);
+    assert_int_equal(fd_npz_write(ctx, path, e, meta ? 3 : 2), FD_OK);
+    return fd_reference_load(ctx, path, out);
+}
+
+static void refused(fd_ctx *ctx, fd_status s, const char *word) {
+    assert_int_equal(s, FD_E_FORMAT);
+    if (!strstr(ctx->message, word)) fail_msg("'%s' lacks '%s'", ctx->message, word);
+}
+
+static void test_others(void **state) {
+    (void)state;
+    static fd_ctx ctx;
+    fd_reference r;
+    const char *plain[] = {"mu", "sigma"}, *odd[] = {"m2", "s2"}, *wrong[] = {"mean", "cov"};
+    double mu[2] = {1, 2}, sigma[4] = {1, 0, 0, 1};
+    float mu4[2] = {1, 2}, sigma4[4] = {1, 0, 0, 1};
+    assert_int_equal(load(&ctx, plain, FD_NPY_F8, mu, 2, sigma, 2, 2, NULL, &r), FD_OK);
+    assert_false(r.from.known);
+    fd_reference_free(&r);
+    assert_int_equal(load(&ctx, odd, FD_NPY_F4, mu4, 2, sigma4, 2, 2, NULL, &r), FD_OK);
+    assert_true(r.mu[1] == 2 && r.sigma[3] == 1);
+    fd_reference_free(&r);
+    refused(&ctx, load(&ctx, wrong, FD_NPY_F8, mu, 2, sigma, 2, 2, NULL, &r), "no mu and sigma");
+    refused(&ctx, load(&ctx, plain, FD_NPY_F8, mu, 1, sigma, 2, 2, NULL, &r), "do not belong together");
+    refused(&ctx, load(&ctx, plain, FD_NPY_F8, mu, 2, sigma, 1, 4, NULL, &r), "do not belong together");
+    refused(&ctx, load(&ctx, plain, FD_NPY_I8, mu, 2, sigma, 2, 2, NULL, &r), "float64");
+    sigma[1] = 0.5;
+    refused(&ctx, load(&ctx, plain, FD_NPY_F8, mu, 2, sigma, 2, 2, NULL, &r), "not symmetric");
+    sigma[2] = 0.5;
+    sigma[3] = -1;
+    refused(&ctx, load(&ctx, plain, FD_NPY_F8, mu, 2, sigma, 2, 2, NULL, &r), "negative variance");
+    sigma[3] = NAN;
+    refused(&ctx, load(&ctx, plain, FD_NPY_F8, mu, 2, sigma, 2, 2, NULL, &r), "not finite");
+    sigma[3] = 1;
+    mu[0] = INFINITY;
+    refused(&ctx, load(&ctx, plain, FD_NPY_F8, mu, 2, sigma, 2, 2, NULL, &r), "mu[0]");
+    mu[0] = 1;
+    static const char *const metas[] = {"{", "[]", "{}", "{\"n\": \"many\"}", "{\"n\": -3}",
+                                        "{\"n\": 3, \"data\": 4}"};
+    for (size_t i = 0; i < FD_COUNT(metas); i++)
+        refused(&ctx, load(&ctx, plain, FD_NPY_F8, mu, 2, sigma, 2, 2, metas[i], &r), "");
+    assert_int_equal(load(&ctx, plain, FD_NPY_F8, mu, 2, sigma, 2, 2, "{\"n\": 7}", &r), FD_OK);
+    assert_int_equal(r.from.n, 7);
+    fd_reference_free(&r);
+}
+
+int main(void) {
+    snprintf(path, sizeof path, "/tmp/fd-test-reference-%d.npz", (int)getpid());
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_others)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(path);
+    return failed;
+}
