@@ -1,0 +1,26 @@
+/* backend_cpu.c — the default backend: oneDNN convolutions, vectorised loops for the rest, on channel-blocked values.
+ *
+ * An op without an entry here runs its reference.
+ */
+#include <pthread.h>
+
+#include "cpu/cpu.h"
+
+/* The widest block that divides the channels: 16 also where vectors are shorter, so that layouts do not depend on
+ * the machine. */
+static int block(fd_shape s, fd_dtype dt) { return s.c % 16 == 0 ? 16 : s.c % 8 == 0 ? 8 : 1; }
+
+static fd_backend cpu = {.name = "cpu", .block = block};
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void fill(void) {
+    fd_backend_fill_reference(&cpu);
+    cpu.kernel[FD_OP_conv2d] = fd_cpu_conv2d;
+    cpu.kernel[FD_OP_conv2d_bwd_x] = fd_cpu_conv2d_bwd_x;
+    cpu.kernel[FD_OP_conv2d_bwd_w] = fd_cpu_conv2d_bwd_w;
+}
+
+const fd_backend *fd_backend_cpu(void) {
+    pthread_once(&once, fill);
+    return &cpu;
+}

@@ -1,0 +1,309 @@
+/* conv2d, conv2d_bwd_x, conv2d_bwd_w by oneDNN.
+ *
+ * At plan time: one convolution primitive per node for the layouts the values have. Where no fast kernel takes these
+ * (three output channels, say) the primitive chooses its own and the operand is re-laid on the way in or out, in the
+ * workspace. Nothing is allocated by a run but, once, the packed weights.
+ *
+ *   role     src (SRC)   wei (WEIGHTS)     dst (DST)
+ *   forward  x           w packed          y  =
+ *   bwd_x    dx  =       w packed          dy
+ *   bwd_w    x           workspace -> dw += dy
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "cpu/dnnl_glue.h"
+#include "cpu/packed.h"
+
+typedef enum { FORWARD, BWD_X, BWD_W } role;
+
+/* One operand of the primitive: mem is what the primitive sees. */
+typedef struct {
+    dnnl_memory_t mem, outer, scratch;   /* outer: the value's own layout when that differs                 */
+    fd_dnnl_reorder relay;               /* between outer and mem                                           */
+    size_t offset, scratch_offset;       /* of mem and scratch in the workspace when the operand is re-laid */
+} operand;
+
+typedef struct {
+    role what;
+    dnnl_primitive_t prim;
+    operand src, dst, wei;               /* wei: outer is the row-major parameter or its gradient */
+    dnnl_memory_t bias, scratch;
+    size_t bias_offset, scratch_offset;  /* bwd_w: the new part of db, to be added */
+    bool has_bias;
+    fd_packed *packed;
+    dnnl_memory_desc_t packed_md;
+    dnnl_exec_arg_t arg[6];
+    int nargs;
+    char algo[64];
+} conv;
+
+/* ---- planning ---------------------------------------------------------------------------------------------------- */
+
+static void release(void *state) {
+    conv *s = state;
+    if (!s) return;
+    operand *all[] = {&s->src, &s->dst, &s->wei};
+    for (size_t i = 0; i < FD_COUNT(all); i++) {
+        if (all[i]->mem) dnnl_memory_destroy(all[i]->mem);
+        if (all[i]->outer) dnnl_memory_destroy(all[i]->outer);
+        if (all[i]->scratch) dnnl_memory_destroy(all[i]->scratch);
+        if (all[i]->relay.prim) dnnl_primitive_destroy(all[i]->relay.prim);
+    }
+    if (s->bias) dnnl_memory_destroy(s->bias);
+    if (s->scratch) dnnl_memory_destroy(s->scratch);
+    if (s->prim) dnnl_primitive_destroy(s->prim);
+    fd_packed_release(s->packed);
+    fd_free(s);
+}
+
+/* The shapes of one convolution, whichever of its three roles asks. */
+typedef struct {
+    const fd_buf *x, *y;
+    dnnl_dims_t w;
+    int stride, pad;
+    bool bias;
+    dnnl_data_type_t dt;
+} problem;
+
+static problem describe(role what, const fd_call *c) {
+    problem p = {.x = what == FORWARD ? &c->in[0] : what == BWD_X ? &c->out[0] : &c->in[1],
+                 .y = what == FORWARD ? &c->out[0] : &c->in[0],
+                 .stride = c->attr.stride, .pad = c->attr.pad};
+    fd_shape w = what == BWD_W ? c->out[0].s : c->in[1].s;
+    p.w[0] = w.n, p.w[1] = w.c, p.w[2] = w.h, p.w[3] = w.w;
+    p.bias = what == FORWARD ? fd_has(&c->in[2]) : what == BWD_W && fd_has(&c->out[1]);
+    bool half = (p.x->dt == FD_BF16 || p.y->dt == FD_BF16) && fd_cpu_has_bf16();
+    p.dt = half ? dnnl_bf16 : dnnl_f32;
+    return p;
+}
+
+static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, role what, const problem *p, dnnl_alg_kind_t alg, bool any) {
+    dnnl_memory_desc_t x, y, w, b;
+    dnnl_dims_t xs = {p->x->s.n, p->x->s.c, p->x->s.h, p->x->s.w}, ys = {p->y->s.n, p->y->s.c, p->y->s.h, p->y->s.w};
+    dnnl_dims_t strides = {p->stride, p->stride}, pad = {p->pad, p->pad}, after;
+    /* Padding at the far side is what the output size leaves. */
+    after[0] = (ys[2] - 1) * p->stride + p->w[2] - xs[2] - p->pad;
+    after[1] = (ys[3] - 1) * p->stride + p->w[3] - xs[3] - p->pad;
+    dnnl_status_t s;
+    if (any) {
+        if ((s = dnnl_memory_desc_init_by_tag(&x, 4, xs, p->dt, dnnl_format_tag_any)) != dnnl_success) return s;
+        if ((s = dnnl_memory_desc_init_by_tag(&y, 4, ys, p->dt, dnnl_format_tag_any)) != dnnl_success) return s;
+    } else if (!fd_dnnl_layout(&x, p->x, p->dt) || !fd_dnnl_layout(&y, p->y, p->dt)) {
+        return dnnl_unimplemented;
+    }
+    dnnl_dims_t k = {p->w[0]};
+    s = dnnl_memory_desc_init_by_tag(&w, 4, p->w, p->dt, dnnl_format_tag_any);
+    if (s == dnnl_success && p->bias) s = dnnl_memory_desc_init_by_tag(&b, 1, k, dnnl_f32, dnnl_x);
+    if (s != dnnl_success) return s;
+    const dnnl_memory_desc_t *bias = p->bias ? &b : NULL;
+
+    dnnl_primitive_attr_t attr;
+    if ((s = dnnl_primitive_attr_create(&attr)) != dnnl_success) return s;
+    s = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    dnnl_convolution_desc_t d;
+    dnnl_primitive_desc_t forward = NULL;
+    if (s == dnnl_success)
+        s = dnnl_convolution_forward_desc_init(&d, dnnl_forward_training, alg, &x, &w, bias, &y, strides, pad, after);
+    if (s == dnnl_success) s = dnnl_primitive_desc_create(&forward, &d, attr, fd_dnnl_engine(), NULL);
+    if (s == dnnl_success && what == FORWARD) {
+        *pd = forward;
+        forward = NULL;
+    } else if (s == dnnl_success) {
+        if (what == BWD_W) w.data_type = dnnl_f32;
+        s = what == BWD_X ? dnnl_convolution_backward_data_desc_init(&d, alg, &x, &w, &y, strides, pad, after)
+                          : dnnl_convolution_backward_weights_desc_init(&d, alg, &x, &w, bias, &y, strides, pad, after);
+        if (s == dnnl_success) s = dnnl_primitive_desc_create(pd, &d, attr, fd_dnnl_engine(), forward);
+    }
+    if (forward) dnnl_primitive_desc_destroy(forward);
+    dnnl_primitive_attr_destroy(attr);
+    return s;
+}
+
+static const char *implementation(dnnl_primitive_desc_t pd) {
+    const char *name = "";
+    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
+    return name;
+}
+
+/* The best primitive there is for the problem; false when only oneDNN's own plain loops would do it. */
+static bool find_primitive(dnnl_primitive_desc_t *pd, role what, const problem *p) {
+    for (int any = 0; any < 2; any++) {
+        if (describe_primitive(pd, what, p, dnnl_convolution_direct, any) != dnnl_success) continue;
+        if (!strncmp(implementation(*pd), "jit", 3) || !strncmp(implementation(*pd), "brg", 3)) return true;
+        dnnl_primitive_desc_destroy(*pd);
+    }
+    for (int any = 0; any < 2; any++) {
+        if (describe_primitive(pd, what, p, dnnl_convolution_direct, any) != dnnl_success) continue;
+        if (strncmp(implementation(*pd), "ref", 3)) return true;
+        dnnl_primitive_desc_destroy(*pd);
+    }
+    return false;
+}
+
+/* Workspace is a row of 64-byte aligned pieces. */
+static size_t reserve(fd_call *c, size_t bytes) {
+    size_t at = c->work_bytes;
+    c->work_bytes += (bytes + 63) / 64 * 64;
+    return at;
+}
+
+/* Makes the memory objects of one operand, with a re-laid copy if the primitive's layout or type is another one. */
+static dnnl_status_t bind(operand *o, fd_call *c, const dnnl_memory_desc_t *outer, const dnnl_memory_desc_t *inner,
+                          bool output, bool add, bool force) {
+    dnnl_engine_t e = fd_dnnl_engine();
+    dnnl_status_t s = dnnl_memory_create(&o->mem, inner, e, DNNL_MEMORY_NONE);
+    if (s != dnnl_success || (!force && dnnl_memory_desc_equal(outer, inner))) return s;
+    if ((s = dnnl_memory_create(&o->outer, outer, e, DNNL_MEMORY_NONE)) != dnnl_success) return s;
+    if ((s = fd_dnnl_reorder_new(&o->relay, output ? inner : outer, output ? outer : inner, add)) != dnnl_success) return s;
+    if (o->relay.scratch) {
+        if ((s = dnnl_memory_create(&o->scratch, &o->relay.scratch_md, e, DNNL_MEMORY_NONE)) != dnnl_success) return s;
+        o->scratch_offset = reserve(c, o->relay.scratch);
+    }
+    return dnnl_success;
+}
+
+static dnnl_status_t build(conv *s, fd_call *c, const problem *p, dnnl_primitive_desc_t pd) {
+    dnnl_memory_desc_t x, y, w, user_w;
+    const bool fw = s->what == FORWARD, bx = s->what == BWD_X, bw = s->what == BWD_W;
+    if (!fd_dnnl_layout(&x, p->x, fd_dnnl_type(p->x->dt)) || !fd_dnnl_layout(&y, p->y, fd_dnnl_type(p->y->dt)))
+        return dnnl_unimplemented;
+    dnnl_status_t r = dnnl_memory_desc_init_by_tag(&user_w, 4, p->w, dnnl_f32, dnnl_oihw);
+    if (r != dnnl_success) return r;
+    const dnnl_memory_desc_t *px = dnnl_primitive_desc_query_md(pd, bx ? dnnl_query_diff_src_md : dnnl_query_src_md, 0);
+    const dnnl_memory_desc_t *py = dnnl_primitive_desc_query_md(pd, fw ? dnnl_query_dst_md : dnnl_query_diff_dst_md, 0);
+    const dnnl_memory_desc_t *pw = dnnl_primitive_desc_query_md(pd, bw ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
+    const dnnl_memory_desc_t *ps = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    if ((r = dnnl_primitive_create(&s->prim, pd)) != dnnl_success) return r;
+    w = *pw;
+    s->packed_md = w;
+    c->work_bytes = 0;
+    if ((r = bind(&s->src, c, &x, px, bx, false, false)) != dnnl_success) return r;
+    if ((r = bind(&s->dst, c, &y, py, fw, false, false)) != dnnl_success) return r;
+    if ((r = bind(&s->wei, c, &user_w, &w, bw, bw, true)) != dnnl_success) return r;
+    if (s->src.outer) s->src.offset = reserve(c, dnnl_memory_desc_get_size(px));
+    if (s->dst.outer) s->dst.offset = reserve(c, dnnl_memory_desc_get_size(py));
+    if (bw) s->wei.offset = reserve(c, dnnl_memory_desc_get_size(&w));
+    s->has_bias = p->bias;
+    if (p->bias) {
+        dnnl_memory_desc_t b;
+        dnnl_dims_t k = {p->w[0]};
+        if ((r = dnnl_memory_desc_init_by_tag(&b, 1, k, dnnl_f32, dnnl_x)) != dnnl_success) return r;
+        if ((r = dnnl_memory_create(&s->bias, &b, fd_dnnl_engine(), DNNL_MEMORY_NONE)) != dnnl_success) return r;
+        if (bw) s->bias_offset = reserve(c, (size_t)p->w[0] * sizeof(float));
+    }
+    if (dnnl_memory_desc_get_size(ps)) {
+        if ((r = dnnl_memory_create(&s->scratch, ps, fd_dnnl_engine(), DNNL_MEMORY_NONE)) != dnnl_success) return r;
+        s->scratch_offset = reserve(c, dnnl_memory_desc_get_size(ps));
+    }
+    s->arg[s->nargs++] = (dnnl_exec_arg_t){bx ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, s->src.mem};
+    s->arg[s->nargs++] = (dnnl_exec_arg_t){fw ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, s->dst.mem};
+    s->arg[s->nargs++] = (dnnl_exec_arg_t){bw ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, s->wei.mem};
+    if (s->bias) s->arg[s->nargs++] = (dnnl_exec_arg_t){bw ? DNNL_ARG_DIFF_BIAS : DNNL_ARG_BIAS, s->bias};
+    if (s->scratch) s->arg[s->nargs++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, s->scratch};
+    snprintf(s->algo, sizeof s->algo, "%s%s%s", implementation(pd), s->src.outer ? " re-laid src" : "",
+             s->dst.outer ? " re-laid dst" : "");
+    return dnnl_success;
+}
+
+static fd_status prepare(fd_ctx *ctx, fd_call *c, role what) {
+    if (!fd_dnnl_engine()) return FD_E_UNSUPPORTED;
+    fd_dnnl_threads(c);
+    problem p = describe(what, c);
+    dnnl_primitive_desc_t pd;
+    if (!find_primitive(&pd, what, &p)) return FD_E_UNSUPPORTED;
+    conv *s = fd_alloc(ctx, sizeof *s);
+    if (!s) {
+        dnnl_primitive_desc_destroy(pd);
+        return FD_E_NOMEM;
+    }
+    s->what = what;
+    dnnl_status_t r = build(s, c, &p, pd);
+    dnnl_primitive_desc_destroy(pd);
+    if (r != dnnl_success) {
+        release(s);
+        c->work_bytes = 0;
+        return r == dnnl_unimplemented ? FD_E_UNSUPPORTED : fd_dnnl_fail(ctx, r, "conv2d");
+    }
+    c->state = s;
+    c->algo = s->algo;
+    return FD_OK;
+}
+
+static fd_status prepare_forward(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c, FORWARD); }
+static fd_status prepare_bwd_x(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c, BWD_X); }
+static fd_status prepare_bwd_w(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c, BWD_W); }
+
+/* ---- running ----------------------------------------------------------------------------------------------------- */
+
+#define TRY_DNNL(call)                              \
+    do {                                            \
+        dnnl_status_t try_dnnl = (call);            \
+        if (try_dnnl != dnnl_success) return try_dnnl; \
+    } while (0)
+
+/* The reorder of the weights: self is the conv. */
+static fd_status pack(fd_ctx *ctx, void *self, const float *w, void *to, const fd_call *c) {
+    conv *s = self;
+    dnnl_status_t r = dnnl_memory_set_data_handle(s->wei.outer, (void *)w);
+    if (r == dnnl_success) r = dnnl_memory_set_data_handle(s->wei.mem, to);
+    if (r == dnnl_success && s->wei.scratch)
+        r = dnnl_memory_set_data_handle(s->wei.scratch, (char *)c->work + s->wei.scratch_offset);
+    if (r == dnnl_success) r = fd_dnnl_reorder_run(&s->wei.relay, s->wei.outer, s->wei.mem, s->wei.scratch);
+    return r == dnnl_success ? FD_OK : fd_dnnl_fail(ctx, r, "conv2d weights");
+}
+
+static dnnl_status_t place(const operand *o, const fd_call *c, void *value) {
+    char *work = c->work;
+    if (!o->outer) return dnnl_memory_set_data_handle(o->mem, value);
+    TRY_DNNL(dnnl_memory_set_data_handle(o->outer, value));
+    if (o->scratch) TRY_DNNL(dnnl_memory_set_data_handle(o->scratch, work + o->scratch_offset));
+    return dnnl_memory_set_data_handle(o->mem, work + o->offset);
+}
+
+static dnnl_status_t relay(const operand *o, bool in) {
+    if (!o->outer) return dnnl_success;
+    return fd_dnnl_reorder_run(&o->relay, in ? o->outer : o->mem, in ? o->mem : o->outer, o->scratch);
+}
+
+static dnnl_status_t execute(conv *s, const fd_call *c, void *packed) {
+    const bool fw = s->what == FORWARD, bx = s->what == BWD_X, bw = s->what == BWD_W;
+    char *work = c->work;
+    TRY_DNNL(place(&s->src, c, fw ? c->in[0].p : bx ? c->out[0].p : c->in[1].p));
+    TRY_DNNL(place(&s->dst, c, fw ? c->out[0].p : c->in[0].p));
+    if (bw) TRY_DNNL(place(&s->wei, c, c->out[0].p));
+    else TRY_DNNL(dnnl_memory_set_data_handle(s->wei.mem, packed));
+    if (s->bias) TRY_DNNL(dnnl_memory_set_data_handle(s->bias, bw ? work + s->bias_offset : c->in[2].p));
+    if (s->scratch) TRY_DNNL(dnnl_memory_set_data_handle(s->scratch, work + s->scratch_offset));
+    if (!bx) TRY_DNNL(relay(&s->src, true));
+    if (!fw) TRY_DNNL(relay(&s->dst, true));
+    TRY_DNNL(dnnl_primitive_execute(s->prim, fd_dnnl_stream(), s->nargs, s->arg));
+    if (bx) return relay(&s->src, false);
+    if (fw) return relay(&s->dst, false);
+    TRY_DNNL(relay(&s->wei, false));
+    if (s->bias) {
+        const float *part = (const float *)(work + s->bias_offset);
+        float *db = c->out[1].p;
+        for (int64_t k = 0; k < c->out[0].s.n; k++) db[k] += part[k];
+    }
+    return dnnl_success;
+}
+
+static fd_status run(fd_ctx *ctx, const fd_call *c) {
+    conv *s = c->state;
+    void *packed = NULL;
+    fd_dnnl_threads(c);
+    if (s->what != BWD_W) {
+        fd_packing how = {.bytes = dnnl_memory_desc_get_size(&s->packed_md), .key = &s->packed_md,
+                          .key_bytes = sizeof s->packed_md, .self = s, .pack = pack};
+        FD_TRY(fd_packed_get(ctx, &s->packed, &how, c, 1, &packed));
+    }
+    dnnl_status_t r = execute(s, c, packed);
+    return r == dnnl_success ? FD_OK : fd_dnnl_fail(ctx, r, "conv2d");
+}
+
+const fd_kernel fd_cpu_conv2d = {prepare_forward, run, release};
+const fd_kernel fd_cpu_conv2d_bwd_x = {prepare_bwd_x, run, release};
+const fd_kernel fd_cpu_conv2d_bwd_w = {prepare_bwd_w, run, release};

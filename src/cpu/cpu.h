@@ -1,0 +1,47 @@
+/* cpu.h — what the files of the CPU backend share: the kernel of every op, the instruction set, and the choice of the
+ * convolution algorithm.
+ *
+ * Every kernel works for each block its prepare accepts; a prepare that cannot returns FD_E_UNSUPPORTED without a
+ * message and the planner takes the reference. Forward kernels give an image the same bits whatever batch it is in.
+ */
+#ifndef FD_CPU_CPU_H
+#define FD_CPU_CPU_H
+
+#include "run/backend.h"
+
+/* Widest vector instructions in use: what the processor has, lowered by the environment variable FD_MAX_ISA
+ * (sse41, avx2, avx512 or one of oneDNN's longer names such as avx512_core_bf16). Decided on first use. */
+typedef enum { FD_ISA_BASE, FD_ISA_AVX2, FD_ISA_AVX512 } fd_isa;
+fd_isa fd_cpu_isa(void);
+/* bf16 products in hardware or exactly emulated by the convolution library; else bf16 values are computed on in f32. */
+bool fd_cpu_has_bf16(void);
+
+/* Convolutions planned from now on: FD_CONV_AUTO chooses by shape alone (never by batch size). The environment
+ * variable FD_CONV=auto|direct|winograd is the start value. */
+typedef enum { FD_CONV_AUTO, FD_CONV_DIRECT, FD_CONV_WINOGRAD } fd_conv_algorithm;
+void fd_cpu_conv_algorithm(fd_conv_algorithm a);
+fd_conv_algorithm fd_cpu_conv_algorithm_now(void);
+
+/* One kernel per file or per group of small ops; all are gathered in backend_cpu.c. */
+extern const fd_kernel fd_cpu_conv2d, fd_cpu_conv2d_bwd_x, fd_cpu_conv2d_bwd_w;
+extern const fd_kernel fd_cpu_linear, fd_cpu_linear_bwd_x, fd_cpu_linear_bwd_w;
+extern const fd_kernel fd_cpu_group_norm, fd_cpu_group_norm_bwd;
+extern const fd_kernel fd_cpu_silu, fd_cpu_silu_bwd, fd_cpu_softplus, fd_cpu_softplus_bwd;
+extern const fd_kernel fd_cpu_attention, fd_cpu_attention_bwd;
+extern const fd_kernel fd_cpu_resample;
+extern const fd_kernel fd_cpu_add, fd_cpu_scale, fd_cpu_mix_rows, fd_cpu_cast;
+extern const fd_kernel fd_cpu_concat, fd_cpu_slice;
+extern const fd_kernel fd_cpu_dropout;
+extern const fd_kernel fd_cpu_sq_err, fd_cpu_sq_err_bwd;
+extern const fd_kernel fd_cpu_sum_rows, fd_cpu_broadcast_rows, fd_cpu_mean_hw, fd_cpu_broadcast_hw;
+
+/* An operand is there: prepare sees no pointers, but absent ones have no size. */
+static inline bool fd_has(const fd_buf *b) { return fd_count(b->s) > 0; }
+/* Threads for a loop over `items` independent pieces of `each` element operations: one where starting a second costs
+ * more than it gives. */
+static inline int fd_team(const fd_call *c, int64_t items, int64_t each) {
+    if (items <= 1 || items * each < 16384) return 1;
+    return items < c->threads ? (int)items : c->threads;
+}
+
+#endif

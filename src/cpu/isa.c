@@ -1,0 +1,52 @@
+/* Which vector instructions to use. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/cpu.h"
+#include "cpu/dnnl_glue.h"
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static fd_isa chosen = FD_ISA_BASE;
+static bool bf16;
+
+static fd_isa detect(void) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq")) return FD_ISA_AVX512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return FD_ISA_AVX2;
+#endif
+    return FD_ISA_BASE;
+}
+
+static void choose(void) {
+    const char *limit = getenv("FD_MAX_ISA");
+    chosen = detect();
+    if (limit && *limit) {
+        fd_isa most = !strncmp(limit, "avx512", 6) ? FD_ISA_AVX512 : !strncmp(limit, "avx2", 4) ? FD_ISA_AVX2 : FD_ISA_BASE;
+        if (most < chosen) chosen = most;
+    }
+    bf16 = fd_dnnl_limit_isa(limit) && chosen == FD_ISA_AVX512;
+}
+
+fd_isa fd_cpu_isa(void) {
+    pthread_once(&once, choose);
+    return chosen;
+}
+
+bool fd_cpu_has_bf16(void) {
+    pthread_once(&once, choose);
+    return bf16;
+}
+
+static _Atomic int algorithm = -1;
+
+void fd_cpu_conv_algorithm(fd_conv_algorithm a) { algorithm = (int)a; }
+
+fd_conv_algorithm fd_cpu_conv_algorithm_now(void) {
+    if (algorithm < 0) {
+        const char *v = getenv("FD_CONV");
+        algorithm = !v ? FD_CONV_AUTO : !strcmp(v, "direct") ? FD_CONV_DIRECT : !strcmp(v, "winograd") ? FD_CONV_WINOGRAD : FD_CONV_AUTO;
+    }
+    return (fd_conv_algorithm)algorithm;
+}

@@ -1,0 +1,107 @@
+/* Elementwise rows. */
+#include "cpu/isa/parts.h"
+
+/* The last n < VL elements are computed in buffers of one vector. */
+ALWAYS vf part(const void *p, int64_t i, int64_t n, int bf16) {
+    uint32_t raw[VL] = {0};
+    if (bf16) {
+        uint16_t *half = (uint16_t *)raw;
+        memcpy(half, (const uint16_t *)p + i, (size_t)n * 2);
+        return vget(half, 0, 1);
+    }
+    memcpy(raw, (const float *)p + i, (size_t)n * 4);
+    return vget(raw, 0, 0);
+}
+ALWAYS void put_part(void *p, int64_t i, int64_t n, int bf16, vf v) {
+    uint32_t raw[VL];
+    vput(raw, 0, bf16, v);
+    if (bf16) memcpy((uint16_t *)p + i, raw, (size_t)n * 2);
+    else memcpy((float *)p + i, raw, (size_t)n * 4);
+}
+
+ALWAYS void axpby_rows(void *z, int zb, const void *x, int xb, float a, const void *y, int yb, float b, int64_t n) {
+    int64_t i = 0;
+    if (!y) {
+        for (; i + VL <= n; i += VL) vput(z, i, zb, a * vget(x, i, xb));
+        if (i < n) put_part(z, i, n - i, zb, a * part(x, i, n - i, xb));
+        return;
+    }
+    for (; i + VL <= n; i += VL) vput(z, i, zb, a * vget(x, i, xb) + b * vget(y, i, yb));
+    if (i < n) put_part(z, i, n - i, zb, a * part(x, i, n - i, xb) + b * part(y, i, n - i, yb));
+}
+
+void FD_ISA(axpby)(void *z, fd_dtype zt, const void *x, fd_dtype xt, float a, const void *y, fd_dtype yt, float b, int64_t n) {
+    if (!y) yt = xt;
+    switch ((zt == FD_BF16) * 4 + (xt == FD_BF16) * 2 + (yt == FD_BF16)) {
+    case 0: axpby_rows(z, 0, x, 0, a, y, 0, b, n); return;
+    case 1: axpby_rows(z, 0, x, 0, a, y, 1, b, n); return;
+    case 2: axpby_rows(z, 0, x, 1, a, y, 0, b, n); return;
+    case 3: axpby_rows(z, 0, x, 1, a, y, 1, b, n); return;
+    case 4: axpby_rows(z, 1, x, 0, a, y, 0, b, n); return;
+    case 5: axpby_rows(z, 1, x, 0, a, y, 1, b, n); return;
+    case 6: axpby_rows(z, 1, x, 1, a, y, 0, b, n); return;
+    default: axpby_rows(z, 1, x, 1, a, y, 1, b, n); return;
+    }
+}
+
+ALWAYS vf silu_of(vf x) { return x * vsigmoid(x); }
+ALWAYS vf silu_slope(vf x) {
+    vf s = vsigmoid(x);
+    return s * (1.0f + x * (1.0f - s));
+}
+
+ALWAYS void silu_rows(void *y, const void *x, int bf, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vput(y, i, bf, silu_of(vget(x, i, bf)));
+    if (i < n) put_part(y, i, n - i, bf, silu_of(part(x, i, n - i, bf)));
+}
+void FD_ISA(silu)(void *y, const void *x, fd_dtype dt, int64_t n) {
+    if (dt == FD_BF16) silu_rows(y, x, 1, n);
+    else silu_rows(y, x, 0, n);
+}
+
+ALWAYS void silu_bwd_rows(void *dx, const void *dy, const void *x, int bf, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vput(dx, i, bf, vget(dy, i, bf) * silu_slope(vget(x, i, bf)));
+    if (i < n) put_part(dx, i, n - i, bf, part(dy, i, n - i, bf) * silu_slope(part(x, i, n - i, bf)));
+}
+void FD_ISA(silu_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, int64_t n) {
+    if (dt == FD_BF16) silu_bwd_rows(dx, dy, x, 1, n);
+    else silu_bwd_rows(dx, dy, x, 0, n);
+}
+
+/* Rows are summed in f32 vectors over pieces of 64 vectors, the pieces in double. */
+ALWAYS double sum_rows(const void *x, int xb, const void *y, int yb, int64_t n) {
+    double total = 0;
+    int64_t i = 0;
+    while (i < n) {
+        int64_t end = i + 64 * VL < n ? i + 64 * VL : n;
+        vf s = {0};
+        for (; i + VL <= end; i += VL) {
+            vf v = vget(x, i, xb);
+            if (y) {
+                v -= vget(y, i, yb);
+                v *= v;
+            }
+            s += v;
+        }
+        if (i < end) {
+            vf v = part(x, i, end - i, xb);
+            if (y) {
+                v -= part(y, i, end - i, yb);
+                v *= v;
+            }
+            s += v;
+            i = end;
+        }
+        total += vsum(s);
+    }
+    return total;
+}
+double FD_ISA(sum)(const void *x, fd_dtype dt, int64_t n) {
+    return dt == FD_BF16 ? sum_rows(x, 1, NULL, 0, n) : sum_rows(x, 0, NULL, 0, n);
+}
+double FD_ISA(sum_sq_diff)(const void *x, fd_dtype xt, const void *y, fd_dtype yt, int64_t n) {
+    if (xt == FD_BF16) return yt == FD_BF16 ? sum_rows(x, 1, y, 1, n) : sum_rows(x, 1, y, 0, n);
+    return yt == FD_BF16 ? sum_rows(x, 0, y, 1, n) : sum_rows(x, 0, y, 0, n);
+}

@@ -1,0 +1,27 @@
+/* parts.h — the functions of one instruction set, gathered by table.c. */
+#ifndef FD_CPU_ISA_PARTS_H
+#define FD_CPU_ISA_PARTS_H
+
+#include "cpu/isa/rows.h"
+#include "cpu/isa/vec.h"
+
+void FD_ISA(axpby)(void *z, fd_dtype zt, const void *x, fd_dtype xt, float a, const void *y, fd_dtype yt, float b, int64_t n);
+void FD_ISA(silu)(void *y, const void *x, fd_dtype dt, int64_t n);
+void FD_ISA(silu_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, int64_t n);
+double FD_ISA(sum)(const void *x, fd_dtype dt, int64_t n);
+double FD_ISA(sum_sq_diff)(const void *x, fd_dtype xt, const void *y, fd_dtype yt, int64_t n);
+void FD_ISA(norm_stats)(const void *x, fd_dtype dt, int64_t n, int64_t step, float *mean, float *m2);
+void FD_ISA(norm_apply)(void *y, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a, const float *b, int act);
+void FD_ISA(norm_bwd_sums)(float *du, const void *dy, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a,
+                           const float *b, const float *r, const float *q, int act, float *s_h, float *s_du, float *s_duh);
+void FD_ISA(norm_bwd_apply)(void *dx, const float *du, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
+                            const float *r, const float *q);
+void FD_ISA(gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
+                  float *c, int64_t ldc, int accumulate);
+float FD_ISA(softmax)(float *x, int64_t n, float scale, float *sum);
+void FD_ISA(exp_minus)(float *x, int64_t n, float scale, float lse);
+void FD_ISA(softmax_bwd)(float *dp, const float *p, float d, float scale, int64_t n);
+float FD_ISA(dot)(const float *a, const float *b, int64_t n);
+extern const fd_rows FD_ISA(fd_rows);
+
+#endif

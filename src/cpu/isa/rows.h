@@ -1,0 +1,46 @@
+/* rows.h — the inner loops of the CPU backend, one table per instruction set.
+ *
+ * n counts elements. Types are those of the rows; bf16 rows are computed on in f32. Panels belong to the group norm:
+ * n vectors of `lanes` elements, `step` elements apart; every lane is one channel with coefficients of its own.
+ */
+#ifndef FD_CPU_ISA_ROWS_H
+#define FD_CPU_ISA_ROWS_H
+
+#include "graph/tensor.h"
+
+typedef struct fd_rows {
+    int lanes;
+    /* z = a x + b y; y = NULL: z = a x (a = 1 converts types, exactly when they agree) */
+    void (*axpby)(void *z, fd_dtype zt, const void *x, fd_dtype xt, float a, const void *y, fd_dtype yt, float b, int64_t n);
+    void (*silu)(void *y, const void *x, fd_dtype dt, int64_t n);
+    void (*silu_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, int64_t n);
+    double (*sum)(const void *x, fd_dtype dt, int64_t n);
+    double (*sum_sq_diff)(const void *x, fd_dtype xt, const void *y, fd_dtype yt, int64_t n);
+
+    /* mean and sum of squared deviations of every lane */
+    void (*norm_stats)(const void *x, fd_dtype dt, int64_t n, int64_t step, float *mean, float *m2);
+    /* y = act(a x + b) */
+    void (*norm_apply)(void *y, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a, const float *b, int act);
+    /* u = a x + b, h = r x + q, du = dy act'(u) (kept, contiguous); sums over the panel of h, du and du h */
+    void (*norm_bwd_sums)(float *du, const void *dy, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a,
+                          const float *b, const float *r, const float *q, int act, float *s_h, float *s_du, float *s_duh);
+    /* dx = k du + r x + q */
+    void (*norm_bwd_apply)(void *dx, const float *du, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
+                           const float *r, const float *q);
+
+    /* C[m][n] (+)= A B, A element (i,k) at a[i*ra + k*ca], B row-major with row length ldb, C with ldc */
+    void (*gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
+                 float *c, int64_t ldc, int accumulate);
+    /* x <- exp(scale x - max), returns max + log(sum): one row of a softmax before its division by the sum */
+    float (*softmax)(float *x, int64_t n, float scale, float *sum);
+    /* x <- exp(scale x - lse) */
+    void (*exp_minus)(float *x, int64_t n, float scale, float lse);
+    /* ds = p (dp - d) scale, in place of dp */
+    void (*softmax_bwd)(float *dp, const float *p, float d, float scale, int64_t n);
+    float (*dot)(const float *a, const float *b, int64_t n);
+} fd_rows;
+
+/* The table for fd_cpu_isa(). */
+const fd_rows *fd_cpu_rows(void);
+
+#endif

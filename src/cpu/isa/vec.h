@@ -1,0 +1,93 @@
+/* vec.h — vectors of the width this file is being compiled for.
+ *
+ * Every .c of src/cpu/isa is compiled once per instruction set (CMakeLists.txt) with FD_ISA_SUFFIX set; all its
+ * functions are static or carry the suffix, and fd_cpu_rows() hands out the table that fits the machine. GCC's vector
+ * types keep the source free of intrinsics. A bf16 row is widened on load and rounded to nearest even on store.
+ */
+#ifndef FD_CPU_ISA_VEC_H
+#define FD_CPU_ISA_VEC_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "graph/tensor.h"
+
+#define FD_PASTE2(a, b) a##_##b
+#define FD_PASTE(a, b) FD_PASTE2(a, b)
+#define FD_ISA(name) FD_PASTE(name, FD_ISA_SUFFIX)
+
+#if defined(__AVX512F__)
+#define VL 16
+#elif defined(__AVX2__)
+#define VL 8
+#else
+#define VL 4
+#endif
+
+typedef float vf __attribute__((vector_size(4 * VL)));
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
+typedef uint32_t vu __attribute__((vector_size(4 * VL)));
+typedef uint16_t vh __attribute__((vector_size(2 * VL)));
+typedef vf vf_anywhere __attribute__((aligned(4), may_alias));
+typedef vu vu_anywhere __attribute__((aligned(4), may_alias));
+typedef vh vh_anywhere __attribute__((aligned(2), may_alias));
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+ALWAYS vf vload(const float *p) { return *(const vf_anywhere *)p; }
+ALWAYS void vstore(float *p, vf v) { *(vf_anywhere *)p = v; }
+ALWAYS vf vset(float x) { return x - (vf){0}; }       /* x in every lane; 0 - 0 keeps the sign of x */
+
+ALWAYS vf widen(vh h) { return (vf)(__builtin_convertvector(h, vu) << 16); }
+ALWAYS vh narrow(vf v) {
+    vu u = (vu)v, odd = (u >> 16) & 1;
+    vu rounded = (u + 0x7fffu + odd) >> 16, quiet = (u >> 16) | 0x40;
+    vu nan = (vu)((u & 0x7fffffffu) > 0x7f800000u);
+    return __builtin_convertvector((nan & quiet) | (~nan & rounded), vh);
+}
+/* Element i.. of a row of floats or of bf16. */
+ALWAYS vf vget(const void *p, int64_t i, int bf16) {
+    if (bf16) return widen(*(const vh_anywhere *)((const uint16_t *)p + i));
+    return vload((const float *)p + i);
+}
+ALWAYS void vput(void *p, int64_t i, int bf16, vf v) {
+    if (bf16) *(vh_anywhere *)((uint16_t *)p + i) = narrow(v);
+    else vstore((float *)p + i, v);
+}
+
+ALWAYS vf vselect(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
+ALWAYS vf vmax(vf a, vf b) { return vselect(a > b, a, b); }
+ALWAYS vf vmin(vf a, vf b) { return vselect(a < b, a, b); }
+
+/* Sum of the lanes, always in the order of a binary tree. */
+ALWAYS float vsum(vf v) {
+    float a[VL];
+    vstore(a, v);
+    for (int half = VL / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) a[i] += a[i + half];
+    return a[0];
+}
+
+/* exp(x), relative error below 2 units in the last place; clamped to [2^-126, 2^127.99].
+ * x = k ln 2 + r with |r| <= ln(2)/2, Taylor series to r^7 (next term below 6e-9), exponent added as an integer. */
+ALWAYS vf vexp(vf x) {
+    const vf magic = vset(12582912.0f);                /* 1.5 * 2^23: adding it rounds to an integer */
+    vi nan = x != x;
+    vf in = x;
+    x = vmin(vmax(x, vset(-87.3365447f)), vset(88.3762589f));
+    vf k = (x * 1.44269504f + magic) - magic;
+    vf r = x - k * 0.693359375f;
+    r = r + k * 2.12194440e-4f;
+    vf p = r * (1.0f / 5040) + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    vi e = __builtin_convertvector(k, vi) << 23;
+    return vselect(nan, in, (vf)((vi)p + e));
+}
+ALWAYS vf vsigmoid(vf x) { return 1.0f / (1.0f + vexp(-x)); }
+
+#endif
