@@ -18,6 +18,9 @@ static void fill(void) {
     cpu.kernel[FD_OP_conv2d] = fd_cpu_conv2d;
     cpu.kernel[FD_OP_conv2d_bwd_x] = fd_cpu_conv2d_bwd_x;
     cpu.kernel[FD_OP_conv2d_bwd_w] = fd_cpu_conv2d_bwd_w;
+    cpu.kernel[FD_OP_linear] = fd_cpu_linear;
+    cpu.kernel[FD_OP_linear_bwd_x] = fd_cpu_linear_bwd_x;
+    cpu.kernel[FD_OP_linear_bwd_w] = fd_cpu_linear_bwd_w;
 }
 
 const fd_backend *fd_backend_cpu(void) {
