@@ -78,6 +78,7 @@ void golden_compare_trained(golden *g, const char *prefix, const fd_params *p, c
 
 typedef fd_status golden_kind_fn(golden *g, fd_arena *arena);
 golden_kind_fn golden_kind_net, golden_kind_full, golden_kind_formula, golden_kind_grids, golden_kind_divergences,
-    golden_kind_ratio, golden_kind_optim, golden_kind_edm_train, golden_kind_heun;
+    golden_kind_ratio, golden_kind_optim, golden_kind_edm_train, golden_kind_heun,
+    golden_kind_fdistill_step, golden_kind_fdistill_run;
 
 #endif

@@ -28,6 +28,8 @@ static const struct { const char *name; golden_kind_fn *run;
     {"optim", golden_kind_optim},
     {"edm-train", golden_kind_edm_train},
     {"heun", golden_kind_heun},
+    {"fdistill-step", golden_kind_fdistill_step},
+    {"fdistill-run", golden_kind_fdistill_run},
 };
 
 static golden_options options;

@@ -1,0 +1,43 @@
+/* distill_update.h — one iteration of f-distill: a student step or a critic step, the optimisers, the averages.
+ *
+ * Iterations count from 1. Every freq-th trains the student, the others the fake score and the heads. The averages of
+ * the student move in every iteration, also those that do not change it, as in the published code. A step with a
+ * non-finite loss or gradient is left out whole: weights, moments, averages and ratio stay as they were.
+ */
+#ifndef FD_TRAIN_DISTILL_UPDATE_H
+#define FD_TRAIN_DISTILL_UPDATE_H
+
+#include "train/distiller.h"
+
+enum { FD_STUDENT, FD_FAKE, FD_HEADS, FD_TRAINED_NETS };
+
+/* All that training changes besides the weights; what a state file must hold. */
+typedef struct {
+    fd_ratio ratio;
+    struct { float *m, *v; double steps; } adam[FD_TRAINED_NETS];   /* [trained] each; heads: NULL without heads */
+    float *ema[FD_EMAS_MAX];                                        /* [total] of the student */
+    int n_ema;
+    fd_arena arena;
+} fd_distill_progress;
+
+/* Moments zero, averages copies of the student as it is now. */
+fd_status fd_distill_progress_new(fd_ctx *ctx, const fd_distill_method *m, const fd_distill_nets *nets, int n_ema,
+                                  fd_distill_progress *p);
+void fd_distill_progress_free(fd_distill_progress *p);
+
+typedef struct {
+    bool was_student, skipped;
+    fd_student_step student;               /* valid if was_student, else critic is */
+    fd_critic_step critic;
+    fd_grad_stats grad[FD_TRAINED_NETS];   /* of the nets this iteration trains */
+    double clip;                           /* factor on the student's gradient, 1 = none */
+    const char *culprit_scope, *culprit_op;   /* skipped: the first layer with a non-finite number, if one is found */
+} fd_iteration;
+
+/* optimiser: settings per net, learning rates of this iteration included. ema_beta: share of the old average kept, one
+ * per average. */
+fd_status fd_distill_iterate(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
+                             fd_distill_progress *p, int64_t iteration, const fd_distill_batch *b,
+                             const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out);
+
+#endif
