@@ -128,8 +128,18 @@ static const char *implementation(dnnl_primitive_desc_t pd) {
     return name;
 }
 
+/* Winograd's place: 3x3, stride 1, pad 1 and pictures of at least half a 4x4 tile. The choice never looks at the batch. */
+static bool suits_winograd(const problem *p) {
+    return fd_cpu_conv_algorithm_now() != FD_CONV_DIRECT && p->dt == dnnl_f32 && p->x->dt == FD_F32 &&
+           p->y->dt == FD_F32 && p->w[2] == 3 && p->w[3] == 3 && p->stride == 1 && p->pad == 1 && p->x->s.h >= 3 &&
+           p->x->s.w >= 3 && p->x->block == 16 && p->y->block == 16;
+}
+
 /* The best primitive there is for the problem; false when only oneDNN's own plain loops would do it. */
 static bool find_primitive(dnnl_primitive_desc_t *pd, role what, const problem *p) {
+    /* Its forward pass blocks the sum by batch size: other bits for other batches, so only the gradients use it. */
+    if (what != FORWARD && suits_winograd(p) &&
+        describe_primitive(pd, what, p, dnnl_convolution_winograd, false) == dnnl_success) return true;
     for (int any = 0; any < 2; any++) {
         if (describe_primitive(pd, what, p, dnnl_convolution_direct, any) != dnnl_success) continue;
         if (!strncmp(implementation(*pd), "jit", 3) || !strncmp(implementation(*pd), "brg", 3)) return true;

@@ -34,6 +34,7 @@ bool measure(fd_ctx *ctx, problem *p) {
     fd_exec *e = NULL;
     fd_params_init(&params);
     fd_conv_algorithm usual = fd_cpu_conv_algorithm_now();
+    if (problem_is(p, "conv", "direct")) fd_cpu_conv_algorithm(FD_CONV_DIRECT);
     if (problem_is(p, "conv", "auto")) fd_cpu_conv_algorithm(FD_CONV_AUTO);
     fd_status status = setup_new(ctx, &s, p, &params, true, 0);   /* all kept: nodes may run alone, in any order */
     if (status == FD_OK) {
