@@ -9,8 +9,10 @@
 
 #include <stdint.h>
 
-#include "base/err.h"
+#include <jansson.h>
+
 #include "graph/tensor.h"
+#include "io/dataset.h"
 
 typedef struct fd_job_options {
     const char *data;          /* --data: EDM zip or folder                                               */
@@ -40,5 +42,15 @@ typedef struct fd_job_options {
 typedef enum { FD_LR_CONSTANT, FD_LR_LINEAR, FD_LR_COSINE } fd_lr_shape;
 typedef struct { double lr, ramp /* images */, start /* of the tail, 0…1 */; fd_lr_shape shape; } fd_lr;
 double fd_lr_at(const fd_lr *s, double images, double duration);
+
+/* What train and distill have in common before their loops start. */
+fd_job_options fd_job_defaults(void);
+/* The largest divisor of batch that is at most `most`: images per pass when the user did not say. */
+int fd_pass_size(int batch, int most);
+/* Opens --data as the options say; square images only. */
+fd_status fd_job_dataset(fd_ctx *ctx, const fd_job_options *o, fd_dataset *out);
+/* The start of training_options.json; the caller adds its own keys. Owner: the caller. */
+json_t *fd_job_json(const fd_job_options *o, const fd_dataset *data, const char *digest, int pass);
+json_t *fd_lr_json(const fd_lr *lr);
 
 #endif

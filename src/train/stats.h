@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
-#define FD_STATS_MAX 96
+#define FD_STATS_MAX 192
 
 typedef struct { char key[40]; int64_t num; double sum, sum2; } fd_stat;
 typedef struct { fd_stat list[FD_STATS_MAX]; int n; } fd_stats;
