@@ -1,6 +1,6 @@
-/* conv2d, conv2d_bwd_x, conv2d_bwd_w by oneDNN.
+/* conv2d, conv2d_bwd_x, conv2d_bwd_w: by winograd.c where that fits, else by oneDNN.
  *
- * At plan time: one convolution primitive per node for the layouts the values have. Where no fast kernel takes these
+ * oneDNN, at plan time: one convolution primitive per node for the layouts the values have. Where no fast kernel takes these
  * (three output channels, say) the primitive chooses its own and the operand is re-laid on the way in or out, in the
  * workspace. Nothing is allocated by a run but, once, the packed weights.
  *
@@ -16,8 +16,7 @@
 #include "base/arena.h"
 #include "cpu/dnnl_glue.h"
 #include "cpu/packed.h"
-
-typedef enum { FORWARD, BWD_X, BWD_W } role;
+#include "cpu/winograd.h"
 
 /* One operand of the primitive: mem is what the primitive sees. */
 typedef struct {
@@ -27,7 +26,8 @@ typedef struct {
 } operand;
 
 typedef struct {
-    role what;
+    fd_conv_state head;
+    fd_conv_role what;
     dnnl_primitive_t prim;
     operand src, dst, wei;               /* wei: outer is the row-major parameter or its gradient */
     dnnl_memory_t bias, scratch;
@@ -68,19 +68,20 @@ typedef struct {
     dnnl_data_type_t dt;
 } problem;
 
-static problem describe(role what, const fd_call *c) {
-    problem p = {.x = what == FORWARD ? &c->in[0] : what == BWD_X ? &c->out[0] : &c->in[1],
-                 .y = what == FORWARD ? &c->out[0] : &c->in[0],
+static problem describe(fd_conv_role what, const fd_call *c) {
+    problem p = {.x = what == FD_CONV_FORWARD ? &c->in[0] : what == FD_CONV_BWD_X ? &c->out[0] : &c->in[1],
+                 .y = what == FD_CONV_FORWARD ? &c->out[0] : &c->in[0],
                  .stride = c->attr.stride, .pad = c->attr.pad};
-    fd_shape w = what == BWD_W ? c->out[0].s : c->in[1].s;
+    fd_shape w = what == FD_CONV_BWD_W ? c->out[0].s : c->in[1].s;
     p.w[0] = w.n, p.w[1] = w.c, p.w[2] = w.h, p.w[3] = w.w;
-    p.bias = what == FORWARD ? fd_has(&c->in[2]) : what == BWD_W && fd_has(&c->out[1]);
+    p.bias = what == FD_CONV_FORWARD ? fd_has(&c->in[2]) : what == FD_CONV_BWD_W && fd_has(&c->out[1]);
     bool half = (p.x->dt == FD_BF16 || p.y->dt == FD_BF16) && fd_cpu_has_bf16();
     p.dt = half ? dnnl_bf16 : dnnl_f32;
     return p;
 }
 
-static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, role what, const problem *p, dnnl_alg_kind_t alg, bool any) {
+static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p,
+                                        dnnl_alg_kind_t alg, bool any) {
     dnnl_memory_desc_t x, y, w, b;
     dnnl_dims_t xs = {p->x->s.n, p->x->s.c, p->x->s.h, p->x->s.w}, ys = {p->y->s.n, p->y->s.c, p->y->s.h, p->y->s.w};
     dnnl_dims_t strides = {p->stride, p->stride}, pad = {p->pad, p->pad}, after;
@@ -108,12 +109,12 @@ static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, role what, co
     if (s == dnnl_success)
         s = dnnl_convolution_forward_desc_init(&d, dnnl_forward_training, alg, &x, &w, bias, &y, strides, pad, after);
     if (s == dnnl_success) s = dnnl_primitive_desc_create(&forward, &d, attr, fd_dnnl_engine(), NULL);
-    if (s == dnnl_success && what == FORWARD) {
+    if (s == dnnl_success && what == FD_CONV_FORWARD) {
         *pd = forward;
         forward = NULL;
     } else if (s == dnnl_success) {
-        if (what == BWD_W) w.data_type = dnnl_f32;
-        s = what == BWD_X ? dnnl_convolution_backward_data_desc_init(&d, alg, &x, &w, &y, strides, pad, after)
+        if (what == FD_CONV_BWD_W) w.data_type = dnnl_f32;
+        s = what == FD_CONV_BWD_X ? dnnl_convolution_backward_data_desc_init(&d, alg, &x, &w, &y, strides, pad, after)
                           : dnnl_convolution_backward_weights_desc_init(&d, alg, &x, &w, bias, &y, strides, pad, after);
         if (s == dnnl_success) s = dnnl_primitive_desc_create(pd, &d, attr, fd_dnnl_engine(), forward);
     }
@@ -128,17 +129,16 @@ static const char *implementation(dnnl_primitive_desc_t pd) {
     return name;
 }
 
-/* Winograd's place: 3x3, stride 1, pad 1 and pictures of at least half a 4x4 tile. The choice never looks at the batch. */
-static bool suits_winograd(const problem *p) {
-    return fd_cpu_conv_algorithm_now() != FD_CONV_DIRECT && p->dt == dnnl_f32 && p->x->dt == FD_F32 &&
+/* Whether oneDNN's Winograd may take the gradient of the weights. The choice never looks at the batch. */
+static bool suits_winograd(fd_conv_role what, const problem *p) {
+    return what == FD_CONV_BWD_W && fd_cpu_conv_algorithm_now() != FD_CONV_DIRECT && p->x->dt == FD_F32 &&
            p->y->dt == FD_F32 && p->w[2] == 3 && p->w[3] == 3 && p->stride == 1 && p->pad == 1 && p->x->s.h >= 3 &&
            p->x->s.w >= 3 && p->x->block == 16 && p->y->block == 16;
 }
 
 /* The best primitive there is for the problem; false when only oneDNN's own plain loops would do it. */
-static bool find_primitive(dnnl_primitive_desc_t *pd, role what, const problem *p) {
-    /* Its forward pass blocks the sum by batch size: other bits for other batches, so only the gradients use it. */
-    if (what != FORWARD && suits_winograd(p) &&
+static bool find_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p) {
+    if (suits_winograd(what, p) &&
         describe_primitive(pd, what, p, dnnl_convolution_winograd, false) == dnnl_success) return true;
     for (int any = 0; any < 2; any++) {
         if (describe_primitive(pd, what, p, dnnl_convolution_direct, any) != dnnl_success) continue;
@@ -177,7 +177,7 @@ static dnnl_status_t bind(operand *o, fd_call *c, const dnnl_memory_desc_t *oute
 
 static dnnl_status_t build(conv *s, fd_call *c, const problem *p, dnnl_primitive_desc_t pd) {
     dnnl_memory_desc_t x, y, w, user_w;
-    const bool fw = s->what == FORWARD, bx = s->what == BWD_X, bw = s->what == BWD_W;
+    const bool fw = s->what == FD_CONV_FORWARD, bx = s->what == FD_CONV_BWD_X, bw = s->what == FD_CONV_BWD_W;
     if (!fd_dnnl_layout(&x, p->x, fd_dnnl_type(p->x->dt)) || !fd_dnnl_layout(&y, p->y, fd_dnnl_type(p->y->dt)))
         return dnnl_unimplemented;
     dnnl_status_t r = dnnl_memory_desc_init_by_tag(&user_w, 4, p->w, dnnl_f32, dnnl_oihw);
@@ -218,7 +218,11 @@ static dnnl_status_t build(conv *s, fd_call *c, const problem *p, dnnl_primitive
     return dnnl_success;
 }
 
-static fd_status prepare(fd_ctx *ctx, fd_call *c, role what) {
+static fd_status run(fd_ctx *ctx, const fd_call *c);
+
+static fd_status prepare(fd_ctx *ctx, fd_call *c, fd_conv_role what) {
+    fd_status w = fd_winograd_prepare(ctx, c, what);
+    if (w != FD_E_UNSUPPORTED) return w;
     if (!fd_dnnl_engine()) return FD_E_UNSUPPORTED;
     fd_dnnl_threads(c);
     problem p = describe(what, c);
@@ -229,6 +233,7 @@ static fd_status prepare(fd_ctx *ctx, fd_call *c, role what) {
         dnnl_primitive_desc_destroy(pd);
         return FD_E_NOMEM;
     }
+    s->head = (fd_conv_state){run, release};
     s->what = what;
     dnnl_status_t r = build(s, c, &p, pd);
     dnnl_primitive_desc_destroy(pd);
@@ -242,9 +247,9 @@ static fd_status prepare(fd_ctx *ctx, fd_call *c, role what) {
     return FD_OK;
 }
 
-static fd_status prepare_forward(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c, FORWARD); }
-static fd_status prepare_bwd_x(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c, BWD_X); }
-static fd_status prepare_bwd_w(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c, BWD_W); }
+static fd_status prepare_forward(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c, FD_CONV_FORWARD); }
+static fd_status prepare_bwd_x(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c, FD_CONV_BWD_X); }
+static fd_status prepare_bwd_w(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c, FD_CONV_BWD_W); }
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
@@ -279,7 +284,7 @@ static dnnl_status_t relay(const operand *o, bool in) {
 }
 
 static dnnl_status_t execute(conv *s, const fd_call *c, void *packed) {
-    const bool fw = s->what == FORWARD, bx = s->what == BWD_X, bw = s->what == BWD_W;
+    const bool fw = s->what == FD_CONV_FORWARD, bx = s->what == FD_CONV_BWD_X, bw = s->what == FD_CONV_BWD_W;
     char *work = c->work;
     TRY_DNNL(place(&s->src, c, fw ? c->in[0].p : bx ? c->out[0].p : c->in[1].p));
     TRY_DNNL(place(&s->dst, c, fw ? c->out[0].p : c->in[0].p));
@@ -305,7 +310,7 @@ static fd_status run(fd_ctx *ctx, const fd_call *c) {
     conv *s = c->state;
     void *packed = NULL;
     fd_dnnl_threads(c);
-    if (s->what != BWD_W) {
+    if (s->what != FD_CONV_BWD_W) {
         fd_packing how = {.bytes = dnnl_memory_desc_get_size(&s->packed_md), .key = &s->packed_md,
                           .key_bytes = sizeof s->packed_md, .self = s, .pack = pack};
         FD_TRY(fd_packed_get(ctx, &s->packed, &how, c, 1, &packed));
@@ -314,6 +319,11 @@ static fd_status run(fd_ctx *ctx, const fd_call *c) {
     return r == dnnl_success ? FD_OK : fd_dnnl_fail(ctx, r, "conv2d");
 }
 
-const fd_kernel fd_cpu_conv2d = {prepare_forward, run, release};
-const fd_kernel fd_cpu_conv2d_bwd_x = {prepare_bwd_x, run, release};
-const fd_kernel fd_cpu_conv2d_bwd_w = {prepare_bwd_w, run, release};
+static fd_status run_any(fd_ctx *ctx, const fd_call *c) { return ((const fd_conv_state *)c->state)->run(ctx, c); }
+static void release_any(void *state) {
+    if (state) ((const fd_conv_state *)state)->release(state);
+}
+
+const fd_kernel fd_cpu_conv2d = {prepare_forward, run_any, release_any};
+const fd_kernel fd_cpu_conv2d_bwd_x = {prepare_bwd_x, run_any, release_any};
+const fd_kernel fd_cpu_conv2d_bwd_w = {prepare_bwd_w, run_any, release_any};

@@ -8,6 +8,14 @@
 
 #include "graph/tensor.h"
 
+/* A 4x4 tile of one picture (6x6 with its margin), 16 channels. */
+typedef struct fd_tile {
+    const void *p;          /* channel 0 of pixel (0,0) */
+    int64_t step, half;     /* elements from pixel to pixel; from channel 0 to channel 8, 0: there are only 8 */
+    int h, w, y, x;         /* size of the picture, first output pixel of the tile */
+    fd_dtype dt;
+} fd_tile;
+
 typedef struct fd_rows {
     int lanes;
     /* z = a x + b y; y = NULL: z = a x (a = 1 converts types, exactly when they agree) */
@@ -38,6 +46,16 @@ typedef struct fd_rows {
     /* ds = p (dp - d) scale, in place of dp */
     void (*softmax_bwd)(float *dp, const float *p, float d, float scale, int64_t n);
     float (*dot)(const float *a, const float *b, int64_t n);
+
+    /* Winograd (isa/winograd.c); the 36 numbers of a tile lie fs apart. Input: 16 channels of a 6x6 tile to v. */
+    void (*wino_input)(float *v, int64_t fs, const fd_tile *t);
+    /* weights g[9][ldg] of one input channel, n outputs */
+    void (*wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int64_t n);
+    /* m[n][width] = v[n][c] u[c][width], one sum in the order of c per element; width 16..wino_width in steps of 16 */
+    void (*wino_product)(int64_t n, int64_t c, int64_t width, const float *v, int64_t ldv, const float *u, float *m);
+    /* m (+ bias[16]) to the pixels of t */
+    void (*wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias);
+    int wino_width;
 } fd_rows;
 
 /* The table for fd_cpu_isa(). */

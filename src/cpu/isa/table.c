@@ -16,4 +16,9 @@ const fd_rows FD_ISA(fd_rows) = {
     .exp_minus = FD_ISA(exp_minus),
     .softmax_bwd = FD_ISA(softmax_bwd),
     .dot = FD_ISA(dot),
+    .wino_input = FD_ISA(wino_input),
+    .wino_weights = FD_ISA(wino_weights),
+    .wino_product = FD_ISA(wino_product),
+    .wino_output = FD_ISA(wino_output),
+    .wino_width = VL == 16 ? 64 : 16,
 };
