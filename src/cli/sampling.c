@@ -16,20 +16,12 @@ fd_status fd_load_generator(fd_ctx *ctx, const char *path, fd_net **out) {
                    fd_family_name(f));
 }
 
-static double own(double given, double of_net, double otherwise) {
-    return !isnan(given) ? given : of_net > 0 ? of_net : otherwise;
-}
-
 fd_status fd_sampling_resolve(fd_ctx *ctx, const fd_sampling *s, const fd_net *net, fd_sampler *out) {
-    const fd_net_meta *m = &net->meta;
-    bool student = !strcmp(m->kind, "student") || m->sigma_init > 0;
-    fd_sampler k = fd_sampler_defaults();
-    k.steps = s->steps ? s->steps : student ? 1 : k.steps;
+    fd_sampler k = fd_sampler_for(net, s->steps);
     k.euler = s->solver == 1;
-    k.sigma_min = own(s->sigma_min, m->sigma_min, k.sigma_min);
-    k.sigma_max = own(s->sigma_max, student && k.steps == 1 && m->sigma_init > 0 ? m->sigma_init : m->sigma_max,
-                      k.sigma_max);
-    k.rho = own(s->rho, m->rho, k.rho);
+    if (!isnan(s->sigma_min)) k.sigma_min = s->sigma_min;
+    if (!isnan(s->sigma_max)) k.sigma_max = s->sigma_max;
+    if (!isnan(s->rho)) k.rho = s->rho;
     k.s_churn = s->s_churn;
     k.s_min = s->s_min;
     k.s_max = s->s_max;

@@ -11,6 +11,20 @@ fd_sampler fd_sampler_defaults(void) {
     return (fd_sampler){.steps = 18, .sigma_min = 0.002, .sigma_max = 80, .rho = 7, .s_max = INFINITY, .s_noise = 1};
 }
 
+bool fd_is_student(const fd_net *net) { return !strcmp(net->meta.kind, "student") || net->meta.sigma_init > 0; }
+
+fd_sampler fd_sampler_for(const fd_net *net, int steps) {
+    const fd_net_meta *m = &net->meta;
+    bool student = fd_is_student(net);
+    fd_sampler s = fd_sampler_defaults();
+    s.steps = steps ? steps : student ? 1 : s.steps;
+    if (m->sigma_min > 0) s.sigma_min = m->sigma_min;
+    if (m->sigma_max > 0) s.sigma_max = m->sigma_max;
+    if (m->rho > 0) s.rho = m->rho;
+    if (student && s.steps == 1 && m->sigma_init > 0) s.sigma_max = m->sigma_init;
+    return s;
+}
+
 int fd_sampler_evaluations(const fd_sampler *s) { return s->steps == 1 || s->euler ? s->steps : 2 * s->steps - 1; }
 
 /* Buffers of one call; all [n][C][R][R]. */

@@ -12,6 +12,10 @@ typedef struct fd_sampler {
 } fd_sampler;
 
 fd_sampler fd_sampler_defaults(void);
+/* What a network asks for in its metadata, defaults for the rest: one step from sigma_init for students, Heun for
+ * teachers. steps 0: its own number. */
+fd_sampler fd_sampler_for(const fd_net *net, int steps);
+bool fd_is_student(const fd_net *net);
 int fd_sampler_evaluations(const fd_sampler *s);      /* of the network, per image */
 
 /* Images from given noise. latents [n,C,R,R] standard normals; labels [n,label_dim] or NULL; noises: [steps][n,C,R,R]
