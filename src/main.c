@@ -12,6 +12,8 @@
 
 static const fd_command commands[] = {
     {"dataset", "Make, check and count image sets.", fd_cmd_dataset},
+    {"train", "Train a diffusion teacher (EDM).", fd_cmd_train},
+    {"distill", "Distil a teacher into a one-step student.", fd_cmd_distill},
     {"generate", "Make images from a network: PNG files, a grid, a zip or npz.", fd_cmd_generate},
     {"fid", "Measure images: reference statistics, Fréchet distance, the judge of the sprites.", fd_cmd_fid},
     {"info", "Say what a file or folder is; print the run list of a network.", fd_cmd_info},

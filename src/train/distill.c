@@ -1,6 +1,487 @@
+/* The run around f-distill: nets from the teacher, batches from counters, logs, snapshots, grids, state. */
 #include "train/distill.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/json.h"
+#include "train/distill_update.h"
+#include "train/feed.h"
+#include "train/grid.h"
+#include "train/loop.h"
+
+#define PASS 32              /* images per pass unless asked otherwise: beyond this, batches are no faster */
+#define TEACHER_STEPS 18     /* of the teacher's grid: 35 evaluations */
 
 fd_distill_method fd_distill_method_defaults(void) {
     return (fd_distill_method){.ratio = fd_ratio_defaults(), .freq = 5, .gan_weight = 1e-3, .r1_alpha = 0.1, .guidance = 1,
                                .sigma_max = 80, .sigma_min = 0.002, .rho = 7, .clip = 10};
+}
+
+fd_distill_options fd_distill_defaults(void) {
+    fd_distill_options o = {.job = fd_job_defaults(), .method = fd_distill_method_defaults(), .lr = {.lr = 1e-4},
+                            .fake_lr = {.lr = 1e-4}, .heads_lr = {.lr = 1e-4}, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
+                            .weight_decay = 0.01, .ema = {0.9999, 0.99995, 0.9996}, .n_ema = 3};
+    o.job.batch = 2048;
+    return o;
+}
+
+typedef struct {
+    const fd_distill_options *o;
+    fd_distill_method method;
+    fd_dataset data;
+    char data_digest[65], teacher_digest[65];
+    fd_distill_nets nets;
+    fd_distiller *distiller;
+    fd_distill_progress progress;
+    fd_polynomial levels;
+    fd_feed feed;
+    fd_job job;
+    fd_arena arena;
+    fd_pool pool;                                         /* of the denoisers that make grids */
+    fd_denoiser *show_student, *show_teacher, *show_fake;
+    float *z, *eps, *real, *eps_real, *r1_noise, *labels;
+    double *t, *t_real;
+    int64_t pixels;
+    int pass;
+    double last_fake, last_disc, last_h[2];               /* for the progress line */
+} distillation;
+
+/* ---- preparing --------------------------------------------------------------------------------------------------- */
+
+static fd_status check_teacher(fd_ctx *ctx, const distillation *r) {
+    const fd_net_config *c = &r->nets.teacher->config;
+    const char *file = r->o->teacher;
+    if (!fd_is_unet(c->family)) return FD_FAIL(ctx, FD_E_ARG, "%s: holds a %s, not a diffusion U-Net", file, fd_family_name(c->family));
+    if (r->data.w != c->resolution || r->data.c != c->image_channels)
+        return FD_FAIL(ctx, FD_E_SHAPE, "%s makes images of %d channels, %dx%d, but %s holds %d channels, %dx%d; use the set the "
+                       "teacher was trained on", file, c->image_channels, c->resolution, c->resolution, r->o->job.data, r->data.c,
+                       r->data.w, r->data.h);
+    if (c->label_dim && !r->o->job.cond)
+        return FD_FAIL(ctx, FD_E_ARG, "%s has %d classes; give --cond, so that the labels of %s are used", file, c->label_dim, r->o->job.data);
+    if (!c->label_dim && r->o->job.cond) return FD_FAIL(ctx, FD_E_ARG, "%s knows no classes; leave out --cond", file);
+    if (c->label_dim != r->data.label_dim)
+        return FD_FAIL(ctx, FD_E_SHAPE, "%s has %d classes, %s has %d", file, c->label_dim, r->o->job.data, r->data.label_dim);
+    return FD_OK;
+}
+
+static void describe_child(const distillation *r, fd_net *net, const char *kind, double sigma_init) {
+    fd_net_meta *m = &net->meta;
+    snprintf(m->kind, sizeof m->kind, "%s", kind);
+    snprintf(m->title, sizeof m->title, "%s by f-distill, %s", kind, r->method.divergence->title);
+    snprintf(m->parent, sizeof m->parent, "%s", r->teacher_digest);
+    snprintf(m->data, sizeof m->data, "%.120s %s", r->data.name, r->data_digest);
+    m->sigma_init = sigma_init;
+    m->ema = 0;
+    m->ema_kind[0] = 0;
+    m->images = 0;
+}
+
+static bool needs_heads(const fd_distill_method *m) { return m->gan_weight > 0 || !m->divergence->constant; }
+
+static fd_status make_heads(fd_ctx *ctx, distillation *r) {
+    fd_distill_method *m = &r->method;
+    const fd_net_config *c = &r->nets.teacher->config;
+    fd_net_config heads;
+    if (!m->ntaps)
+        for (int i = 0; i < c->levels; i++)
+            if (fd_tap_resolution(c, i) >= 4) m->taps[m->ntaps++] = i;      /* a head needs a map of 4 pixels or more */
+    FD_TRY(fd_heads_config(ctx, c, m->taps, m->ntaps, m->head_width, &heads));
+    FD_TRY(fd_net_new(ctx, &heads, &r->nets.heads));
+    fd_net_init_random(r->nets.heads, r->o->job.seed);
+    return FD_OK;
+}
+
+static fd_status make_nets(fd_ctx *ctx, distillation *r) {
+    fd_distill_nets *n = &r->nets;
+    FD_TRY(fd_net_load(ctx, r->o->teacher, &n->teacher));
+    FD_TRY(check_teacher(ctx, r));
+    FD_TRY(fd_net_digest(ctx, n->teacher, r->teacher_digest));
+    FD_TRY(fd_net_clone(ctx, n->teacher, &n->student));
+    FD_TRY(fd_net_clone(ctx, n->teacher, &n->fake));
+    n->student->config.dropout = r->o->dropout;
+    n->fake->config.dropout = 0;
+    describe_child(r, n->student, "student", r->method.sigma_max);
+    describe_child(r, n->fake, "fake", 0);
+    return needs_heads(&r->method) ? make_heads(ctx, r) : FD_OK;
+}
+
+static fd_status allocate(fd_ctx *ctx, distillation *r) {
+    int64_t batch = r->o->job.batch, all = batch * r->pixels;
+    float **images[] = {&r->z, &r->eps, &r->real, &r->eps_real};
+    for (size_t i = 0; i < FD_COUNT(images); i++) FD_NEW(ctx, &r->arena, *images[i], all);
+    if (r->method.r1_weight > 0) FD_NEW(ctx, &r->arena, r->r1_noise, all);
+    if (r->data.label_dim) FD_NEW(ctx, &r->arena, r->labels, batch * r->data.label_dim);
+    FD_NEW(ctx, &r->arena, r->t, batch);
+    FD_NEW(ctx, &r->arena, r->t_real, batch);
+    return FD_OK;
+}
+
+static fd_status make_denoisers(fd_ctx *ctx, distillation *r) {
+    int side = r->o->job.grid;
+    if (!side) return FD_OK;
+    fd_run_options o = {.dtype = r->o->job.dtype, .pool = &r->pool};
+    int n = fd_pass_size(side * side, PASS);
+    FD_TRY(fd_denoiser_new(ctx, r->nets.student, n, &o, &r->show_student));
+    FD_TRY(fd_denoiser_new(ctx, r->nets.fake, n, &o, &r->show_fake));
+    return fd_denoiser_new(ctx, r->nets.teacher, n, &o, &r->show_teacher);
+}
+
+/* ---- state and options ------------------------------------------------------------------------------------------- */
+
+static fd_status add_floats(fd_ctx *ctx, fd_state *s, const char *net, const char *what, float *data, int64_t n) {
+    char name[48];
+    snprintf(name, sizeof name, "%s.%s", net, what);
+    return fd_state_add(ctx, s, name, FD_ST_F32, data, n);
+}
+
+static fd_status fill_state(fd_ctx *ctx, distillation *r) {
+    static const char *const names[] = {"student", "fake", "heads"};
+    fd_net *const nets[] = {r->nets.student, r->nets.fake, r->nets.heads};
+    fd_state *s = &r->job.state;
+    fd_distill_progress *p = &r->progress;
+    for (int k = 0; k < FD_TRAINED_NETS; k++) {
+        if (!nets[k]) continue;
+        char steps[48];
+        fd_params *set = &nets[k]->params;
+        FD_TRY(add_floats(ctx, s, names[k], "weights", set->w, set->total));
+        FD_TRY(add_floats(ctx, s, names[k], "adam_m", p->adam[k].m, set->trained));
+        FD_TRY(add_floats(ctx, s, names[k], "adam_v", p->adam[k].v, set->trained));
+        snprintf(steps, sizeof steps, "%s.adam_steps", names[k]);
+        FD_TRY(fd_state_add(ctx, s, steps, FD_ST_F64, &p->adam[k].steps, 1));
+    }
+    for (int i = 0; i < p->n_ema; i++) {
+        char name[48];
+        snprintf(name, sizeof name, "ema%d", i);
+        FD_TRY(fd_state_add(ctx, s, name, FD_ST_F32, p->ema[i], r->nets.student->params.total));
+    }
+    FD_TRY(fd_state_add(ctx, s, "ratio.bins", FD_ST_F32, p->ratio.bins, FD_RATIO_BINS_MAX));
+    return fd_state_add(ctx, s, "ratio.seen", FD_ST_I64, p->ratio.seen, FD_RATIO_BINS_MAX);
+}
+
+static void set_number(json_t *o, const char *key, double v) { json_object_set_new(o, key, fd_json_real(v)); }
+
+static json_t *method_json(const distillation *r) {
+    const fd_distill_method *m = &r->method;
+    json_t *o = json_object(), *ratio = json_object(), *taps = json_array();
+    json_object_set_new(o, "divergence", json_string(m->divergence->name));
+    json_object_set_new(o, "update_freq", json_integer(m->freq));
+    set_number(o, "gan_weight", m->gan_weight);
+    set_number(o, "r1_weight", m->r1_weight);
+    set_number(o, "r1_alpha", m->r1_alpha);
+    set_number(o, "guidance", m->guidance);
+    json_object_set_new(o, "fake_weight", json_string(m->fake_edm_weight ? "edm" : "flat"));
+    set_number(o, "sigma_max", m->sigma_max);
+    set_number(o, "sigma_min", m->sigma_min);
+    set_number(o, "rho", m->rho);
+    set_number(o, "clip", m->clip);
+    for (int i = 0; i < m->ntaps; i++) json_array_append_new(taps, json_integer(m->taps[i]));
+    json_object_set_new(o, "taps", taps);
+    json_object_set_new(o, "head_width", json_integer(m->head_width));
+    json_object_set_new(ratio, "bins", json_integer(m->ratio.bins));
+    json_object_set_new(ratio, "spacing", json_string(fd_spacing_name(m->ratio.spacing)));
+    set_number(ratio, "ema", (double)m->ratio.ema);
+    set_number(ratio, "logit_clamp", (double)m->ratio.logit_clamp);
+    set_number(ratio, "r_min", (double)m->ratio.r_min);
+    set_number(ratio, "r_max", (double)m->ratio.r_max);
+    json_object_set_new(ratio, "normalise_bins", json_boolean(m->ratio.normalise_bins));
+    json_object_set_new(ratio, "normalise_h", json_boolean(m->ratio.normalise_h));
+    json_object_set_new(o, "ratio", ratio);
+    return o;
+}
+
+static json_t *options_json(const distillation *r) {
+    const fd_distill_options *o = r->o;
+    json_t *root = fd_job_json(&o->job, &r->data, r->data_digest, r->pass), *ema = json_array(), *teacher = json_object();
+    json_object_set_new(teacher, "path", json_string(o->teacher));
+    json_object_set_new(teacher, "digest", json_string(r->teacher_digest));
+    json_object_set_new(root, "teacher", teacher);
+    json_object_set_new(root, "method", method_json(r));
+    json_object_set_new(root, "lr", fd_lr_json(&o->lr));
+    json_object_set_new(root, "fake_lr", fd_lr_json(&o->fake_lr));
+    json_object_set_new(root, "disc_lr", fd_lr_json(&o->heads_lr));
+    set_number(root, "beta1", o->beta1);
+    set_number(root, "beta2", o->beta2);
+    set_number(root, "eps", o->eps);
+    set_number(root, "weight_decay", o->weight_decay);
+    set_number(root, "dropout", o->dropout);
+    for (int i = 0; i < o->n_ema; i++) json_array_append_new(ema, fd_json_real(o->ema[i]));
+    json_object_set_new(root, "ema", ema);
+    return root;
+}
+
+/* ---- one iteration ----------------------------------------------------------------------------------------------- */
+
+static fd_status draw_batch(fd_ctx *ctx, distillation *r, uint64_t first, fd_distill_batch *b) {
+    int n = r->o->job.batch;
+    uint64_t seed = r->o->job.seed;
+    for (int i = 0; i < n; i++) {
+        fd_rng t = {seed, FD_RNG_DISTILL_T, first + (uint64_t)i}, t_real = {seed, FD_RNG_DISTILL_T_REAL, first + (uint64_t)i};
+        r->t[i] = fd_polynomial_draw(&r->levels, &t, 0);
+        r->t_real[i] = fd_polynomial_draw(&r->levels, &t_real, 0);
+    }
+    FD_TRY(fd_feed_images(ctx, &r->feed, first, n, r->real, r->labels));
+    fd_feed_normals(seed, FD_RNG_DISTILL_Z, first, n, r->pixels, r->z);
+    fd_feed_normals(seed, FD_RNG_DISTILL_EPS, first, n, r->pixels, r->eps);
+    fd_feed_normals(seed, FD_RNG_DISTILL_EPS_REAL, first, n, r->pixels, r->eps_real);
+    if (r->r1_noise) fd_feed_normals(seed, FD_RNG_DISTILL_R1, first, n, r->pixels, r->r1_noise);
+    *b = (fd_distill_batch){.z = r->z, .eps = r->eps, .labels = r->labels, .t = r->t, .real = r->real,
+                            .eps_real = r->eps_real, .r1_noise = r->r1_noise, .t_real = r->t_real, .first = first};
+    return FD_OK;
+}
+
+static void log_student(distillation *r, const fd_iteration *it) {
+    fd_stats *s = &r->job.stats;
+    const fd_student_step *o = &it->student;
+    const fd_ratio_stats *q = &o->ratio;
+    fd_stats_add(s, "Loss/student", o->loss);
+    fd_stats_add(s, "Loss/vsd", o->loss_vsd);
+    fd_stats_add(s, "Grad/image_vsd", o->norm_vsd);
+    fd_stats_add(s, "Grad/image_gan", o->norm_gan);
+    fd_stats_add(s, "Grad/student", it->grad[FD_STUDENT].norm);
+    fd_stats_add(s, "Grad/clip", it->clip);
+    fd_stats_add(s, "F/h_min", q->h_min);
+    fd_stats_add(s, "F/h_mean", q->h_mean);
+    fd_stats_add(s, "F/h_max", q->h_max);
+    fd_stats_add(s, "F/h_std", q->h_std);
+    r->last_h[0] = q->h_min;
+    r->last_h[1] = q->h_max;
+    if (!r->nets.heads) return;
+    fd_stats_add(s, "Loss/gan", o->loss_gan);
+    fd_stats_add(s, "F/r_mean", q->r_mean);
+    fd_stats_add(s, "F/clip_low", q->clip_low);
+    fd_stats_add(s, "F/clip_high", q->clip_high);
+    fd_stats_add(s, "F/logit_mean", q->logit_mean);
+    fd_stats_add(s, "F/logit_std", q->logit_std);
+    for (int i = 0; i < r->progress.ratio.config.bins; i++) {
+        char key[40];
+        snprintf(key, sizeof key, "F/bin%02d", i);
+        fd_stats_add(s, key, (double)r->progress.ratio.bins[i]);
+        snprintf(key, sizeof key, "F/bin%02d_share", i);
+        fd_stats_add(s, key, (double)q->count[i] / r->o->job.batch);
+    }
+}
+
+static void log_critic(distillation *r, const fd_iteration *it) {
+    fd_stats *s = &r->job.stats;
+    const fd_critic_step *o = &it->critic;
+    fd_stats_add(s, "Loss/fake_score", o->loss_fake_score);
+    fd_stats_add(s, "Grad/fake", it->grad[FD_FAKE].norm);
+    r->last_fake = o->loss_fake_score;
+    if (!r->nets.heads) return;
+    fd_stats_add(s, "Loss/disc", o->loss_disc);
+    fd_stats_add(s, "Grad/heads", it->grad[FD_HEADS].norm);
+    fd_stats_add(s, "D/accuracy_fake", o->accuracy_fake);
+    fd_stats_add(s, "D/accuracy_real", o->accuracy_real);
+    if (r->r1_noise) fd_stats_add(s, "Loss/r1", o->loss_r1);
+    r->last_disc = o->loss_disc;
+}
+
+/* One line for the eye; the numbers are in the statistics. */
+static fd_status log_skipped(fd_ctx *ctx, distillation *r, const fd_iteration *it) {
+    return fd_run_log(ctx, &r->job.run, "iteration %.0f (%s): non-finite numbers, skipped whole; first in %s (%s)",
+                      r->job.count.iteration + 1, it->was_student ? "student" : "critic",
+                      it->culprit_scope && it->culprit_scope[0] ? it->culprit_scope : "the sums over the batch",
+                      it->culprit_op ? it->culprit_op : "no layer");
+}
+
+static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
+    distillation *r = job->self;
+    const fd_distill_options *o = r->o;
+    const fd_lr *lr[] = {&o->lr, &o->fake_lr, &o->heads_lr};
+    fd_adam adam[FD_TRAINED_NETS];
+    double beta[FD_EMAS_MAX], images = job->count.images;
+    fd_distill_batch b;
+    fd_iteration it;
+    FD_TRY(draw_batch(ctx, r, (uint64_t)images, &b));
+    for (int k = 0; k < FD_TRAINED_NETS; k++)
+        adam[k] = (fd_adam){fd_lr_at(lr[k], images, o->job.duration), o->beta1, o->beta2, o->eps, o->weight_decay};
+    for (int i = 0; i < o->n_ema; i++) beta[i] = o->ema[i] < 1 ? o->ema[i] : fd_ema_beta(o->job.batch, o->ema[i], 0, images);
+    FD_TRY(fd_distill_iterate(ctx, r->distiller, &r->method, &r->nets, &r->progress, (int64_t)job->count.iteration + 1, &b,
+                              adam, beta, &it));
+    *skipped = it.skipped;
+    if (it.skipped) return log_skipped(ctx, r, &it);
+    if (it.was_student) log_student(r, &it);
+    else log_critic(r, &it);
+    return FD_OK;
+}
+
+static void note(fd_job *job, char *out, size_t size) {
+    const distillation *r = job->self;
+    if (r->nets.heads)
+        snprintf(out, size, "h %.2f…%.2f  fake %.4f  disc %.3f", r->last_h[0], r->last_h[1], r->last_fake, r->last_disc);
+    else snprintf(out, size, "fake %.4f", r->last_fake);
+}
+
+/* ---- snapshots --------------------------------------------------------------------------------------------------- */
+
+/* What the fake score makes of the student's own grid, noised to the middle of the levels t is drawn from. */
+static fd_status fake_grid(fd_ctx *ctx, distillation *r, const char *path, int side) {
+    fd_arena a = {0};
+    fd_denoiser *d = r->show_fake;
+    int m = (int)fd_denoiser_shape(d).n, n = side * side, classes = r->data.label_dim;
+    int64_t pass = m * r->pixels;
+    fd_status s = FD_OK;
+    double level = fd_polynomial_quantile(&r->levels, 0.5), *sigma = fd_arena_alloc(ctx, &a, (size_t)m * sizeof *sigma);
+    double *out = fd_arena_alloc(ctx, &a, (size_t)n * (size_t)r->pixels * sizeof *out);
+    float *x = fd_arena_alloc(ctx, &a, (size_t)pass * sizeof *x), *eps = fd_arena_alloc(ctx, &a, (size_t)pass * sizeof *eps);
+    float *labels = fd_arena_alloc(ctx, &a, (size_t)m * (size_t)(classes + 1) * sizeof *labels);
+    uint8_t *images = fd_arena_alloc(ctx, &a, (size_t)n * (size_t)r->pixels);
+    if (!sigma || !out || !x || !eps || !labels || !images) s = FD_E_NOMEM;
+    for (int at = 0; at < n && s == FD_OK; at += m) {
+        memset(labels, 0, (size_t)m * (size_t)classes * sizeof *labels);
+        for (int i = 0; i < m; i++) {
+            fd_rng z = {(uint64_t)(at + i), FD_RNG_LATENT, 0};
+            fd_rng_normals(&z, 0, (size_t)r->pixels, x + i * r->pixels);
+            for (int64_t p = 0; p < r->pixels; p++) x[i * r->pixels + p] *= (float)r->method.sigma_max;
+            if (classes) labels[i * classes + fd_grid_class(at + i, side, classes)] = 1;
+            sigma[i] = r->method.sigma_max;
+        }
+        s = fd_denoiser_run(ctx, r->show_student, x, sigma, classes ? labels : NULL, NULL, x);
+        fd_feed_normals(r->o->job.seed, FD_RNG_TEST, (uint64_t)at, m, r->pixels, eps);
+        for (int64_t p = 0; p < pass; p++) x[p] += (float)level * eps[p];
+        for (int i = 0; i < m; i++) sigma[i] = level;
+        if (s == FD_OK) s = fd_denoiser_run(ctx, d, x, sigma, classes ? labels : NULL, NULL, x);
+        for (int64_t p = 0; p < pass; p++) out[at * r->pixels + p] = (double)x[p];
+    }
+    if (s == FD_OK) {
+        fd_to_uint8(out, n * r->pixels, images);
+        s = fd_grid_save(ctx, path, images, side, r->data.c, r->data.h, r->data.w);
+    }
+    fd_arena_free(&a);
+    return s;
+}
+
+static fd_status save_grids(fd_ctx *ctx, distillation *r, int64_t kimg) {
+    const fd_distill_method *m = &r->method;
+    int side = r->o->job.grid;
+    char path[4096];
+    fd_sampler one = fd_sampler_defaults(), many = fd_sampler_defaults();
+    if (!side) return FD_OK;
+    one.sigma_max = many.sigma_max = m->sigma_max;
+    many.sigma_min = m->sigma_min;
+    many.rho = m->rho;
+    many.steps = TEACHER_STEPS;
+    one.steps = 1;
+    fd_params *student = &r->nets.student->params;
+    if (kimg == 0) {
+        FD_TRY(fd_run_file(ctx, &r->job.run, path, "teacher.png"));
+        FD_TRY(fd_grid_generate(ctx, path, &many, r->show_teacher, &r->nets.teacher->params, NULL, side));
+    }
+    FD_TRY(fd_run_file(ctx, &r->job.run, path, "student%06lld.png", (long long)kimg));
+    FD_TRY(fd_grid_generate(ctx, path, &one, r->show_student, student, NULL, side));
+    FD_TRY(fd_run_file(ctx, &r->job.run, path, "fake%06lld.png", (long long)kimg));
+    FD_TRY(fake_grid(ctx, r, path, side));
+    if (!r->progress.n_ema) return FD_OK;
+    FD_TRY(fd_run_file(ctx, &r->job.run, path, "ema%06lld.png", (long long)kimg));
+    return fd_grid_generate(ctx, path, &one, r->show_student, student, r->progress.ema[0], side);
+}
+
+/* i: which average, -1 for the weights themselves. */
+static fd_status save_student(fd_ctx *ctx, distillation *r, int i, const char *path) {
+    fd_net_meta *m = &r->nets.student->meta;
+    double ema = i < 0 ? 0 : r->o->ema[i];
+    m->images = (int64_t)r->job.count.images;
+    m->ema = ema;
+    snprintf(m->ema_kind, sizeof m->ema_kind, "%s", i < 0 ? "" : ema < 1 ? "decay-per-step" : "half-life-images");
+    return fd_net_save(ctx, r->nets.student, i < 0 ? NULL : r->progress.ema[i], path);
+}
+
+/* The first average (the weights themselves, if there is none) under the plain name, the others with their decay, the
+ * weights as "-raw". */
+static fd_status save_networks(fd_ctx *ctx, distillation *r, int64_t kimg) {
+    char path[4096];
+    int n = r->progress.n_ema;
+    FD_TRY(fd_run_file(ctx, &r->job.run, path, "network-snapshot-%06lld.safetensors", (long long)kimg));
+    FD_TRY(save_student(ctx, r, n ? 0 : -1, path));
+    for (int i = 1; i < n; i++) {
+        FD_TRY(fd_run_file(ctx, &r->job.run, path, "network-snapshot-%06lld-ema%g.safetensors", (long long)kimg, r->o->ema[i]));
+        FD_TRY(save_student(ctx, r, i, path));
+    }
+    if (!n) return FD_OK;
+    FD_TRY(fd_run_file(ctx, &r->job.run, path, "network-snapshot-%06lld-raw.safetensors", (long long)kimg));
+    return save_student(ctx, r, -1, path);
+}
+
+static fd_status snapshot(fd_ctx *ctx, fd_job *job, int64_t kimg) {
+    distillation *r = job->self;
+    FD_TRY(save_grids(ctx, r, kimg));
+    return job->count.images > 0 ? save_networks(ctx, r, kimg) : FD_OK;
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------- */
+
+static fd_status print_plan(fd_ctx *ctx, const distillation *r, const char *description) {
+    const fd_distill_nets *n = &r->nets;
+    printf("would run %s\n  teacher     %lld parameters, %s\n  heads       %lld parameters, %d of them\n"
+           "  data        %lld images, %d classes\n  iterations  %.0f of %d images in passes of %d, every %d%s trains the student\n"
+           "  memory      %.1f MiB of activations and batches\n",
+           description, (long long)n->teacher->params.count_trained, r->o->teacher,
+           n->heads ? (long long)n->heads->params.count_trained : 0, n->heads ? n->heads->config.ntap : 0, (long long)r->data.n,
+           r->data.label_dim, ceil(r->o->job.duration / r->o->job.batch), r->o->job.batch, r->pass, r->method.freq,
+           r->method.freq == 1 ? "st" : r->method.freq == 2 ? "nd" : r->method.freq == 3 ? "rd" : "th",
+           (double)fd_distiller_bytes(r->distiller) / 1048576);
+    return FD_OK;
+}
+
+static fd_status prepare(fd_ctx *ctx, distillation *r) {
+    const fd_distill_options *o = r->o;
+    FD_TRY(fd_job_dataset(ctx, &o->job, &r->data));
+    FD_TRY(fd_dataset_digest(ctx, &r->data, r->data_digest));
+    FD_TRY(make_nets(ctx, r));
+    r->pixels = (int64_t)r->data.c * r->data.h * r->data.w;
+    r->pass = o->job.batch_gpu ? o->job.batch_gpu : fd_pass_size(o->job.batch, PASS);
+    r->feed = (fd_feed){&r->data, o->job.seed};
+    fd_polynomial_init(&r->levels, r->method.sigma_min, r->method.sigma_max, r->method.rho);
+    fd_distiller_spec spec = {.method = &r->method, .batch = o->job.batch, .n = r->pass, .dtype = o->job.dtype,
+                              .dropout_seed = o->job.seed};
+    FD_TRY(fd_distiller_new(ctx, &spec, &r->nets, &r->distiller));
+    FD_TRY(fd_distill_progress_new(ctx, &r->method, &r->nets, o->n_ema, &r->progress));
+    FD_TRY(allocate(ctx, r));
+    return make_denoisers(ctx, r);
+}
+
+static fd_status run(fd_ctx *ctx, distillation *r) {
+    const fd_distill_options *o = r->o;
+    FD_TRY(prepare(ctx, r));
+    const char *description = fd_arena_printf(ctx, &r->arena, "%s-%s-%s-%s-batch%d%s%s", r->data.name,
+                                              o->job.cond ? "cond" : "uncond", fd_family_name(r->nets.teacher->config.family),
+                                              r->method.divergence->name, o->job.batch, o->job.desc ? "-" : "",
+                                              o->job.desc ? o->job.desc : "");
+    if (!description) return FD_E_NOMEM;
+    if (o->job.dry_run) return print_plan(ctx, r, description);
+    r->job.o = &o->job;
+    r->job.description = description;
+    r->job.self = r;
+    r->job.step = step;
+    r->job.snapshot = snapshot;
+    r->job.note = note;
+    FD_TRY(fill_state(ctx, r));
+    r->job.options = options_json(r);
+    return fd_job_run(ctx, &r->job);
+}
+
+fd_status fd_distill(fd_ctx *ctx, const fd_distill_options *o) {
+    if (!o->method.divergence) return FD_FAIL(ctx, FD_E_ARG, "no divergence chosen; --divergence rkl, sf, js, sh, kl, jf, neyman or pearson");
+    distillation *r = fd_alloc(ctx, sizeof *r);
+    if (!r) return FD_E_NOMEM;
+    r->o = o;
+    r->method = o->method;
+    fd_status s = run(ctx, r);
+    json_decref(r->job.options);
+    fd_denoiser_free(r->show_student);
+    fd_denoiser_free(r->show_teacher);
+    fd_denoiser_free(r->show_fake);
+    fd_pool_free(&r->pool);
+    fd_distill_progress_free(&r->progress);
+    fd_distiller_free(r->distiller);
+    fd_net_free(r->nets.student);
+    fd_net_free(r->nets.teacher);
+    fd_net_free(r->nets.fake);
+    fd_net_free(r->nets.heads);
+    fd_dataset_close(&r->data);
+    fd_arena_free(&r->arena);
+    fd_free(r);
+    return s;
 }

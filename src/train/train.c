@@ -1,0 +1,279 @@
+/* The run around EDM training: batches from counters, Adam, the average, logs, snapshots, grids, state. */
+#include "train/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fdiv/sigma.h"
+#include "io/json.h"
+#include "train/edm_step.h"
+#include "train/feed.h"
+#include "train/grid.h"
+#include "train/loop.h"
+#include "train/optim.h"
+
+#define PASS 32          /* images per pass unless asked otherwise: beyond this, batches are no faster */
+
+fd_train_options fd_train_defaults(void) {
+    fd_train_options o = {.job = fd_job_defaults(), .lr = {.lr = 1e-3, .ramp = 10e6}, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
+                          .ema_halflife = 0.5e6, .ema_ramp = 0.05, .p_mean = -1.2, .p_std = 1.2};
+    fd_net_config_preset(&o.net, FD_FAMILY_DDPMPP);
+    return o;
+}
+
+typedef struct {
+    const fd_train_options *o;
+    fd_dataset data;
+    char data_digest[65], start_digest[65];
+    fd_net *net;
+    fd_edm_step pass;
+    int n;                                   /* images per pass */
+    fd_range all;                            /* every trained weight */
+    float *m, *v, *ema;
+    double adam_steps;
+    fd_feed feed;
+    fd_job job;
+    fd_denoiser *show;
+    float *images, *noise, *labels;          /* of one pass */
+    double *sigma;
+    double last_loss;
+    fd_arena arena;
+} training;
+
+/* ---- preparing --------------------------------------------------------------------------------------------------- */
+
+/* Every tensor of the new network must be in the old one with the same shape; what the old one has besides (a label
+ * layer, say) is left behind. */
+static fd_status transfer(fd_ctx *ctx, fd_net *net, const fd_net *old, const char *path) {
+    fd_params *to = &net->params;
+    for (int i = 0; i < to->n; i++) {
+        const fd_param *p = &to->list[i];
+        int k = fd_params_find(&old->params, p->name);
+        if (k < 0)
+            return FD_FAIL(ctx, FD_E_SHAPE, "--transfer %s: has no tensor '%s'; is it the same architecture, with classes "
+                           "and augmentation alike?", path, p->name);
+        const fd_param *q = &old->params.list[k];
+        if (q->rank != p->rank || memcmp(q->dim, p->dim, sizeof *p->dim * (size_t)p->rank) != 0)
+            return FD_FAIL(ctx, FD_E_SHAPE, "--transfer %s: tensor '%s' has another shape than the network asked for", path, p->name);
+        memcpy(to->w + p->offset, old->params.w + q->offset, sizeof(float) * (size_t)p->count);
+    }
+    fd_params_touch(to);
+    return FD_OK;
+}
+
+static fd_status transfer_file(fd_ctx *ctx, training *r) {
+    fd_net *old;
+    FD_TRY(fd_net_load(ctx, r->o->transfer, &old));
+    fd_status s = transfer(ctx, r->net, old, r->o->transfer);
+    if (s == FD_OK) s = fd_net_digest(ctx, old, r->start_digest);
+    fd_net_free(old);
+    return s;
+}
+
+static fd_status make_net(fd_ctx *ctx, training *r) {
+    fd_net_config c = r->o->net;
+    c.resolution = r->data.w;
+    c.image_channels = r->data.c;
+    c.label_dim = r->data.label_dim;
+    if (r->o->augment > 0) return FD_FAIL(ctx, FD_E_UNSUPPORTED, "--augment is not in this version; leave it out");
+    if (c.label_dropout > 0 && !c.label_dim)
+        return FD_FAIL(ctx, FD_E_ARG, "--label-dropout needs labels; give --cond");
+    FD_TRY(fd_net_new(ctx, &c, &r->net));
+    if (!r->o->transfer) {
+        fd_net_init_random(r->net, r->o->job.seed);
+        return FD_OK;
+    }
+    return transfer_file(ctx, r);
+}
+
+static fd_status allocate(fd_ctx *ctx, training *r) {
+    const fd_params *p = &r->net->params;
+    int64_t pixels = (int64_t)r->data.c * r->data.h * r->data.w;
+    FD_NEW(ctx, &r->arena, r->m, p->trained);
+    FD_NEW(ctx, &r->arena, r->v, p->trained);
+    FD_NEW(ctx, &r->arena, r->ema, p->total);
+    memcpy(r->ema, p->w, sizeof(float) * (size_t)p->total);
+    FD_NEW(ctx, &r->arena, r->images, r->n * pixels);
+    FD_NEW(ctx, &r->arena, r->noise, r->n * pixels);
+    FD_NEW(ctx, &r->arena, r->sigma, r->n);
+    if (r->data.label_dim) FD_NEW(ctx, &r->arena, r->labels, (int64_t)r->n * r->data.label_dim);
+    return FD_OK;
+}
+
+static void describe_net(training *r) {
+    fd_net_meta *m = &r->net->meta;
+    const fd_train_options *o = r->o;
+    *m = (fd_net_meta){.sigma_min = 0.002, .sigma_max = 80, .rho = 7, .ema = o->ema_halflife};
+    snprintf(m->kind, sizeof m->kind, "teacher");
+    snprintf(m->title, sizeof m->title, "EDM teacher on %.100s", r->data.name);
+    snprintf(m->data, sizeof m->data, "%.120s %s", r->data.name, r->data_digest);
+    snprintf(m->parent, sizeof m->parent, "%s", r->start_digest);
+    snprintf(m->ema_kind, sizeof m->ema_kind, "%s", o->ema_halflife > 0 ? "half-life-images" : "");
+}
+
+/* ---- state and options ------------------------------------------------------------------------------------------- */
+
+static fd_status fill_state(fd_ctx *ctx, training *r) {
+    fd_state *s = &r->job.state;
+    const fd_params *p = &r->net->params;
+    FD_TRY(fd_state_add(ctx, s, "net.weights", FD_ST_F32, p->w, p->total));
+    FD_TRY(fd_state_add(ctx, s, "net.adam_m", FD_ST_F32, r->m, p->trained));
+    FD_TRY(fd_state_add(ctx, s, "net.adam_v", FD_ST_F32, r->v, p->trained));
+    FD_TRY(fd_state_add(ctx, s, "net.adam_steps", FD_ST_F64, &r->adam_steps, 1));
+    return fd_state_add(ctx, s, "ema", FD_ST_F32, r->ema, p->total);
+}
+
+static void set_number(json_t *o, const char *key, double v) { json_object_set_new(o, key, fd_json_real(v)); }
+
+static fd_status options_json(fd_ctx *ctx, training *r) {
+    const fd_train_options *o = r->o;
+    const char *network;
+    json_t *root = fd_job_json(&o->job, &r->data, r->data_digest, r->n), *net;
+    r->job.options = root;
+    FD_TRY(fd_net_config_format(ctx, &r->arena, &r->net->config, &network));
+    FD_TRY(fd_json_parse(ctx, (fd_bytes){(const uint8_t *)network, strlen(network)}, "network", &net));
+    json_object_set_new(root, "network", net);
+    json_object_set_new(root, "transfer", r->start_digest[0] ? json_string(r->start_digest) : json_null());
+    json_object_set_new(root, "lr", fd_lr_json(&o->lr));
+    set_number(root, "beta1", o->beta1);
+    set_number(root, "beta2", o->beta2);
+    set_number(root, "eps", o->eps);
+    set_number(root, "ema_halflife", o->ema_halflife);
+    set_number(root, "ema_ramp", o->ema_ramp);
+    set_number(root, "p_mean", o->p_mean);
+    set_number(root, "p_std", o->p_std);
+    set_number(root, "augment", o->augment);
+    set_number(root, "label_dropout", o->label_dropout);
+    set_number(root, "clip", o->clip);
+    return FD_OK;
+}
+
+/* ---- one iteration ----------------------------------------------------------------------------------------------- */
+
+static fd_status run_pass(fd_ctx *ctx, training *r, uint64_t first, double *loss) {
+    const fd_train_options *o = r->o;
+    uint64_t seed = o->job.seed;
+    int64_t pixels = (int64_t)r->data.c * r->data.h * r->data.w;
+    int classes = r->data.label_dim;
+    FD_TRY(fd_feed_images(ctx, &r->feed, first, r->n, r->images, r->labels));
+    fd_feed_normals(seed, FD_RNG_NOISE, first, r->n, pixels, r->noise);
+    for (int i = 0; i < r->n; i++) {
+        fd_rng level = {seed, FD_RNG_SIGMA, first + (uint64_t)i}, drop = {seed, FD_RNG_LABEL_DROP, first + (uint64_t)i};
+        r->sigma[i] = fd_sigma_lognormal(&level, 0, o->p_mean, o->p_std);
+        if (classes && o->label_dropout > 0 && fd_rng_uniform(&drop, 0) < o->label_dropout)
+            memset(r->labels + (int64_t)i * classes, 0, (size_t)classes * sizeof(float));
+    }
+    return fd_edm_step_run(ctx, &r->pass, r->images, r->noise, r->sigma, r->labels, NULL, first, 1.0 / o->job.batch, loss);
+}
+
+static fd_status log_skipped(fd_ctx *ctx, training *r) {
+    const char *scope, *op;
+    FD_TRY(fd_exec_find_nonfinite(ctx, r->pass.view.e, &scope, &op));
+    return fd_run_log(ctx, &r->job.run, "iteration %.0f: non-finite numbers, skipped whole; first in %s (%s)",
+                      r->job.count.iteration + 1, scope && scope[0] ? scope : "the sums over the batch", op ? op : "no layer");
+}
+
+static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
+    training *r = job->self;
+    const fd_train_options *o = r->o;
+    fd_params *p = &r->net->params;
+    double loss = 0, images = job->count.images;
+    memset(p->g, 0, sizeof(float) * (size_t)p->trained);
+    for (int at = 0; at < o->job.batch; at += r->n) FD_TRY(run_pass(ctx, r, (uint64_t)images + (uint64_t)at, &loss));
+    fd_grad_stats g = fd_grad_measure(&r->all, 1, p->g);
+    *skipped = !isfinite(loss) || !isfinite(g.norm);
+    if (*skipped) return log_skipped(ctx, r);
+    fd_adam adam = {fd_lr_at(&o->lr, images, o->job.duration), o->beta1, o->beta2, o->eps, 0};
+    fd_ema ema = {r->ema, fd_ema_beta(o->job.batch, o->ema_halflife, o->ema_ramp, images)};
+    r->adam_steps++;
+    fd_adamw_step(&adam, (int64_t)r->adam_steps, &r->all, 1, p->w, p->g, r->m, r->v, fd_clip_factor(g.norm, o->clip), &ema, 1);
+    fd_params_touch(p);
+    r->last_loss = loss;
+    fd_stats_add(&job->stats, "Loss/loss", loss);
+    fd_stats_add(&job->stats, "Grad/norm", g.norm);
+    fd_stats_add(&job->stats, "Progress/lr", adam.lr);
+    return FD_OK;
+}
+
+static void note(fd_job *job, char *out, size_t size) {
+    const training *r = job->self;
+    double mean = fd_stats_mean(&job->stats, "Loss/loss");
+    snprintf(out, size, "loss %.4f", mean > 0 ? mean : r->last_loss);
+}
+
+static fd_status snapshot(fd_ctx *ctx, fd_job *job, int64_t kimg) {
+    training *r = job->self;
+    char path[4096];
+    if (r->show) {
+        fd_sampler s = fd_sampler_defaults();
+        FD_TRY(fd_run_file(ctx, &job->run, path, "fakes%06lld.png", (long long)kimg));
+        FD_TRY(fd_grid_generate(ctx, path, &s, r->show, &r->net->params, r->ema, r->o->job.grid));
+    }
+    if (job->count.images == 0) return FD_OK;
+    r->net->meta.images = (int64_t)job->count.images;
+    FD_TRY(fd_run_file(ctx, &job->run, path, "network-snapshot-%06lld.safetensors", (long long)kimg));
+    return fd_net_save(ctx, r->net, r->ema, path);
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------- */
+
+static fd_status prepare(fd_ctx *ctx, training *r) {
+    const fd_job_options *o = &r->o->job;
+    FD_TRY(fd_job_dataset(ctx, o, &r->data));
+    FD_TRY(fd_dataset_digest(ctx, &r->data, r->data_digest));
+    r->n = o->batch_gpu ? o->batch_gpu : fd_pass_size(o->batch, PASS);
+    if (r->n > o->batch || o->batch % r->n)
+        return FD_FAIL(ctx, FD_E_ARG, "--batch-gpu %d does not divide --batch %d", r->n, o->batch);
+    FD_TRY(make_net(ctx, r));
+    describe_net(r);
+    FD_TRY(fd_edm_step_open(ctx, r->net, &(fd_edm_step_spec){.n = r->n, .dtype = o->dtype, .dropout_seed = o->seed}, &r->pass));
+    r->all = (fd_range){0, r->net->params.trained};
+    r->feed = (fd_feed){&r->data, o->seed};
+    FD_TRY(allocate(ctx, r));
+    if (!o->grid) return FD_OK;
+    fd_run_options d = {.dtype = o->dtype};
+    return fd_denoiser_new(ctx, r->net, fd_pass_size(o->grid * o->grid, PASS), &d, &r->show);
+}
+
+static fd_status run(fd_ctx *ctx, training *r) {
+    const fd_job_options *o = &r->o->job;
+    FD_TRY(prepare(ctx, r));
+    const char *description = fd_arena_printf(ctx, &r->arena, "%s-%s-%s-batch%d%s%s", r->data.name, o->cond ? "cond" : "uncond",
+                                              fd_family_name(r->net->config.family), o->batch, o->desc ? "-" : "",
+                                              o->desc ? o->desc : "");
+    if (!description) return FD_E_NOMEM;
+    if (o->dry_run) {
+        fd_plan_summary s = fd_exec_summary(r->pass.view.e);
+        printf("would run %s\n  network     %lld parameters\n  data        %lld images, %d classes\n"
+               "  iterations  %.0f of %d images in passes of %d\n  memory      %.1f MiB per pass, %.1f GFLOP per image\n",
+               description, (long long)r->net->params.count_trained, (long long)r->data.n, r->data.label_dim,
+               ceil(o->duration / o->batch), o->batch, r->n, (double)(s.act_bytes + s.input_bytes + s.work_bytes) / 1048576,
+               s.flops / r->n / 1e9);
+        return FD_OK;
+    }
+    r->job.o = o;
+    r->job.description = description;
+    r->job.self = r;
+    r->job.step = step;
+    r->job.snapshot = snapshot;
+    r->job.note = note;
+    FD_TRY(fill_state(ctx, r));
+    FD_TRY(options_json(ctx, r));
+    return fd_job_run(ctx, &r->job);
+}
+
+fd_status fd_train(fd_ctx *ctx, const fd_train_options *o) {
+    training *r = fd_alloc(ctx, sizeof *r);
+    if (!r) return FD_E_NOMEM;
+    r->o = o;
+    fd_status s = run(ctx, r);
+    json_decref(r->job.options);
+    fd_denoiser_free(r->show);
+    fd_edm_step_close(&r->pass);
+    fd_net_free(r->net);
+    fd_dataset_close(&r->data);
+    fd_arena_free(&r->arena);
+    fd_free(r);
+    return s;
+}
