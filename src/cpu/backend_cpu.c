@@ -21,6 +21,12 @@ static void fill(void) {
     cpu.kernel[FD_OP_linear] = fd_cpu_linear;
     cpu.kernel[FD_OP_linear_bwd_x] = fd_cpu_linear_bwd_x;
     cpu.kernel[FD_OP_linear_bwd_w] = fd_cpu_linear_bwd_w;
+    cpu.kernel[FD_OP_group_norm] = fd_cpu_group_norm;
+    cpu.kernel[FD_OP_group_norm_bwd] = fd_cpu_group_norm_bwd;
+    cpu.kernel[FD_OP_silu] = fd_cpu_silu;
+    cpu.kernel[FD_OP_silu_bwd] = fd_cpu_silu_bwd;
+    cpu.kernel[FD_OP_add] = fd_cpu_add;
+    cpu.kernel[FD_OP_scale] = fd_cpu_scale;
 }
 
 const fd_backend *fd_backend_cpu(void) {

@@ -37,11 +37,12 @@ extern const fd_kernel fd_cpu_sum_rows, fd_cpu_broadcast_rows, fd_cpu_mean_hw, f
 
 /* An operand is there: prepare sees no pointers, but absent ones have no size. */
 static inline bool fd_has(const fd_buf *b) { return fd_count(b->s) > 0; }
-/* Threads for a loop over `items` independent pieces of `each` element operations: one where starting a second costs
- * more than it gives. */
+/* Threads for a loop over `items` independent pieces of `each` element operations: one where starting the others costs
+ * more than it gives. Never a number in between: OpenMP ends and starts threads when a team's size changes. */
 static inline int fd_team(const fd_call *c, int64_t items, int64_t each) {
-    if (items <= 1 || items * each < 16384) return 1;
-    return items < c->threads ? (int)items : c->threads;
+    return items <= 1 || items * each < 16384 || c->threads < 1 ? 1 : c->threads;
 }
+/* Operands that have one layout and one type. */
+static inline bool fd_alike(const fd_buf *a, const fd_buf *b) { return a->block == b->block && a->dt == b->dt; }
 
 #endif

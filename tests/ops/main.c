@@ -3,7 +3,7 @@
  *   ops                     fast and grad over all cases; every row of ops.def must be covered
  *   ops fast [OP ['LINE']]  kernels of the CPU backend against the references
  *   ops grad [OP ['LINE']]  gradients of the references against finite differences, adjoints of the linear ops
- *   ops perf [OP ['LINE']]  speed of the kernels
+ *   ops perf [OP ['LINE']]  speed of the kernels on the lines that begin with perf
  *   ops twin                one case per op with a wrong element in every result: the run is good if all are noticed
  *
  * Exit code 0: nothing failed. A failing case is followed by the command that repeats it alone.
@@ -59,6 +59,7 @@ static void run_file(fd_ctx *ctx, mode m, fd_op op, int most) {
         for (size_t n = strlen(line); n && line[n - 1] == ' ';) line[--n] = 0;
         if (!*line) continue;
         lines++;
+        if (m == PERF && strncmp(line, "perf ", 5)) continue;
         run_line(ctx, m, op, line);
     }
     fclose(f);

@@ -1,6 +1,9 @@
 /* perf.c — how fast each node of a problem runs in the CPU backend: GFLOP/s, and GB/s of what it must read and
- * write. Numbers to look at, not a gate: a test with absolute times fails on another machine. */
+ * write next to the GB/s of a plain copy of as many bytes, measured at once. Numbers to look at, not a gate: a test with
+ * absolute times fails on another machine. */
+#include <omp.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/progress.h"
 #include "cpu/cpu.h"
@@ -28,6 +31,32 @@ static fd_status time_node(fd_ctx *ctx, fd_exec *e, int at, double *best) {
     return FD_OK;
 }
 
+/* GB/s of copying half as many bytes, each thread its part: reads and writes `bytes` in all. */
+static fd_status copy_speed(fd_ctx *ctx, double bytes, double *speed) {
+    const size_t half = (size_t)(bytes / 2) + 64;
+    fd_arena arena = {0};
+    char *from = fd_arena_alloc(ctx, &arena, half), *to = fd_arena_alloc(ctx, &arena, half);
+    if (!from || !to) {
+        fd_arena_free(&arena);
+        return FD_E_NOMEM;
+    }
+    memset(from, 1, half);
+    double start = fd_now(), best = 1e30;
+    for (int i = 0; i < 5 || fd_now() - start < 0.1; i++) {
+        double t = fd_now();
+#pragma omp parallel
+        {
+            size_t n = (size_t)omp_get_num_threads(), me = (size_t)omp_get_thread_num();
+            memcpy(to + half / n * me, from + half / n * me, half / n);
+        }
+        t = fd_now() - t;
+        if (t < best) best = t;
+    }
+    *speed = (double)half * 2 / best / 1e9;
+    fd_arena_free(&arena);
+    return FD_OK;
+}
+
 bool measure(fd_ctx *ctx, problem *p) {
     fd_params params;
     setup s;
@@ -43,10 +72,11 @@ bool measure(fd_ctx *ctx, problem *p) {
         printf("%s\n", p->line);
         for (int i = 0; i < s.g->nnode && status == FD_OK; i++) {
             const fd_node *n = &s.g->node[i];
-            double t;
+            double t, copy;
             if ((status = time_node(ctx, e, i, &t)) != FD_OK) break;
-            printf("    %-18s %9.3f ms %9.1f GFLOP/s %7.1f GB/s\n", fd_op_get(n->op)->name, t * 1e3,
-                   fd_op_flops(s.g, n) / t / 1e9, bytes_of(s.g, n) / t / 1e9);
+            if ((status = copy_speed(ctx, bytes_of(s.g, n), &copy)) != FD_OK) break;
+            printf("    %-18s %9.3f ms %9.1f GFLOP/s %7.1f GB/s (copy %.1f)\n", fd_op_get(n->op)->name, t * 1e3,
+                   fd_op_flops(s.g, n) / t / 1e9, bytes_of(s.g, n) / t / 1e9, copy);
         }
         fd_exec_free(e);
         setup_free(&s);

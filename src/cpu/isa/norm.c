@@ -72,7 +72,7 @@ ALWAYS void bwd_sums_panel(float *du, const void *dy, const void *x, int bf, int
                 vf u = va * v + vb, sig = vsigmoid(u);
                 g *= sig * (1.0f + u * (1.0f - sig));
             }
-            vstore(du + i * VL, g);
+            if (du) vstore(du + i * step, g);
             h1 += hat;
             d1 += g;
             dh1 += g * hat;
@@ -87,10 +87,14 @@ ALWAYS void bwd_sums_panel(float *du, const void *dy, const void *x, int bf, int
 }
 void FD_ISA(norm_bwd_sums)(float *du, const void *dy, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a,
                            const float *b, const float *r, const float *q, int act, float *s_h, float *s_du, float *s_duh) {
-    switch ((dt == FD_BF16) * 2 + (act != 0)) {
-    case 0: bwd_sums_panel(du, dy, x, 0, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
-    case 1: bwd_sums_panel(du, dy, x, 0, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
-    case 2: bwd_sums_panel(du, dy, x, 1, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
+    switch ((du != NULL) * 4 + (dt == FD_BF16) * 2 + (act != 0)) {
+    case 0: bwd_sums_panel(NULL, dy, x, 0, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
+    case 1: bwd_sums_panel(NULL, dy, x, 0, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
+    case 2: bwd_sums_panel(NULL, dy, x, 1, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
+    case 3: bwd_sums_panel(NULL, dy, x, 1, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
+    case 4: bwd_sums_panel(du, dy, x, 0, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
+    case 5: bwd_sums_panel(du, dy, x, 0, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
+    case 6: bwd_sums_panel(du, dy, x, 1, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
     default: bwd_sums_panel(du, dy, x, 1, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
     }
 }
@@ -99,7 +103,7 @@ ALWAYS void bwd_apply_panel(void *dx, const float *du, const void *x, int bf, in
                             const float *r, const float *q) {
     vf vk = vload(k), vr = vload(r), vq = vload(q);
     for (int64_t i = 0; i < n; i++)
-        vput(dx, i * step, bf, vk * vload(du + i * VL) + (vr * vget(x, i * step, bf) + vq));
+        vput(dx, i * step, bf, vk * vload(du + i * step) + (vr * vget(x, i * step, bf) + vq));
 }
 void FD_ISA(norm_bwd_apply)(void *dx, const float *du, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
                             const float *r, const float *q) {

@@ -29,10 +29,11 @@ typedef struct fd_rows {
     void (*norm_stats)(const void *x, fd_dtype dt, int64_t n, int64_t step, float *mean, float *m2);
     /* y = act(a x + b) */
     void (*norm_apply)(void *y, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a, const float *b, int act);
-    /* u = a x + b, h = r x + q, du = dy act'(u) (kept, contiguous); sums over the panel of h, du and du h */
+    /* u = a x + b, h = r x + q, du = dy act'(u), kept unless du is NULL; sums over the panel of h, du and du h. du may
+     * be where dy is. */
     void (*norm_bwd_sums)(float *du, const void *dy, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a,
                           const float *b, const float *r, const float *q, int act, float *s_h, float *s_du, float *s_duh);
-    /* dx = k du + r x + q */
+    /* dx = k du + r x + q; dx may be where du or x is */
     void (*norm_bwd_apply)(void *dx, const float *du, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
                            const float *r, const float *q);
 

@@ -2,13 +2,16 @@
  *
  * Every .c of src/cpu/isa is compiled once per instruction set (CMakeLists.txt) with FD_ISA_SUFFIX set; all its
  * functions are static or carry the suffix, and fd_cpu_rows() hands out the table that fits the machine. GCC's vector
- * types keep the source free of intrinsics. A bf16 row is widened on load and rounded to nearest even on store.
+ * types keep the source almost free of intrinsics. A bf16 row is widened on load and rounded to nearest even on store.
  */
 #ifndef FD_CPU_ISA_VEC_H
 #define FD_CPU_ISA_VEC_H
 
 #include <stdint.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "graph/tensor.h"
 
@@ -56,8 +59,20 @@ ALWAYS void vput(void *p, int64_t i, int bf16, vf v) {
 }
 
 ALWAYS vf vselect(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
+/* The larger, the smaller; b where either is NaN, as the instructions have it. */
+#if defined(__AVX512F__)
+ALWAYS vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+ALWAYS vf vmin(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif defined(__AVX2__)
+ALWAYS vf vmax(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+ALWAYS vf vmin(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+#elif defined(__SSE2__)
+ALWAYS vf vmax(vf a, vf b) { return (vf)_mm_max_ps((__m128)a, (__m128)b); }
+ALWAYS vf vmin(vf a, vf b) { return (vf)_mm_min_ps((__m128)a, (__m128)b); }
+#else
 ALWAYS vf vmax(vf a, vf b) { return vselect(a > b, a, b); }
 ALWAYS vf vmin(vf a, vf b) { return vselect(a < b, a, b); }
+#endif
 
 /* Sum of the lanes, always in the order of a binary tree. */
 ALWAYS float vsum(vf v) {
@@ -69,12 +84,11 @@ ALWAYS float vsum(vf v) {
 }
 
 /* exp(x), relative error below 2 units in the last place; clamped to [2^-126, 2^127.99].
- * x = k ln 2 + r with |r| <= ln(2)/2, Taylor series to r^7 (next term below 6e-9), exponent added as an integer. */
+ * x = k ln 2 + r with |r| <= ln(2)/2, Taylor series to r^7 (next term below 6e-9), exponent added as an integer.
+ * NaN in, NaN out: its exponent turns to nothing added. */
 ALWAYS vf vexp(vf x) {
     const vf magic = vset(12582912.0f);                /* 1.5 * 2^23: adding it rounds to an integer */
-    vi nan = x != x;
-    vf in = x;
-    x = vmin(vmax(x, vset(-87.3365447f)), vset(88.3762589f));
+    x = vmin(vset(88.3762589f), vmax(vset(-87.3365447f), x));      /* NaN stays: it is b */
     vf k = (x * 1.44269504f + magic) - magic;
     vf r = x - k * 0.693359375f;
     r = r + k * 2.12194440e-4f;
@@ -86,7 +100,7 @@ ALWAYS vf vexp(vf x) {
     p = p * r + 1.0f;
     p = p * r + 1.0f;
     vi e = __builtin_convertvector(k, vi) << 23;
-    return vselect(nan, in, (vf)((vi)p + e));
+    return (vf)((vi)p + e);
 }
 ALWAYS vf vsigmoid(vf x) { return 1.0f / (1.0f + vexp(-x)); }
 
