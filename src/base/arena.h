@@ -20,6 +20,8 @@ void *fd_alloc(fd_ctx *ctx, size_t bytes);
 void fd_free(void *p);                       /* NULL is allowed */
 /* Calls of fd_alloc since start; a test compares two readings to show that a step allocates nothing. */
 uint64_t fd_alloc_calls(void);
+/* Blocks that were not freed yet; a test compares two readings to show that nothing was lost. */
+int64_t fd_alloc_live(void);
 /* For tests: the n-th call of fd_alloc from now on fails (1 = the next); 0 switches this off. */
 void fd_alloc_fail_at(uint64_t n);
 

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 
 static _Atomic uint64_t calls;
+static _Atomic int64_t live;
 static _Atomic uint64_t fail_countdown;     /* 0 = off, 1 = the next call fails */
 
 static bool injected_failure(void) {
@@ -24,6 +25,7 @@ void *fd_alloc(fd_ctx *ctx, size_t bytes) {
                 "machine with more memory", (double)bytes / 1048576.0);
         return NULL;
     }
+    atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
     uintptr_t first = (uintptr_t)raw + sizeof raw;
     char *p = raw + ((first + FD_ALIGN - 1) / FD_ALIGN * FD_ALIGN - (uintptr_t)raw);
     ((char **)p)[-1] = raw;
@@ -31,9 +33,13 @@ void *fd_alloc(fd_ctx *ctx, size_t bytes) {
 }
 
 void fd_free(void *p) {
-    if (p) free(((void **)p)[-1]);
+    if (!p) return;
+    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    free(((void **)p)[-1]);
 }
 
 uint64_t fd_alloc_calls(void) { return atomic_load_explicit(&calls, memory_order_relaxed); }
+
+int64_t fd_alloc_live(void) { return atomic_load_explicit(&live, memory_order_relaxed); }
 
 void fd_alloc_fail_at(uint64_t n) { atomic_store(&fail_countdown, n); }

@@ -15,6 +15,7 @@ typedef struct {
     size_t size, capacity;
     uint8_t *rows;                /* owned pixels of indexed pictures */
     png_bytep *row;
+    bool no_memory;               /* an allocation failed: whatever libpng then says is about that */
     char warning[128];            /* libpng's words; its warnings often say what an error is about */
     char text[300];
 } codec;
@@ -28,7 +29,12 @@ static void on_warning(png_structp png, png_const_charp text) {
     codec *c = png_get_error_ptr(png);
     snprintf(c->warning, sizeof c->warning, "%s", text);
 }
-static png_voidp take_memory(png_structp png, png_alloc_size_t bytes) { return fd_alloc(NULL, bytes); }
+static png_voidp take_memory(png_structp png, png_alloc_size_t bytes) {
+    codec *c = png_get_mem_ptr(png);
+    void *p = fd_alloc(NULL, bytes);
+    c->no_memory = c->no_memory || !p;
+    return p;
+}
 static void drop_memory(png_structp png, png_voidp p) { fd_free(p); }
 
 static void read_bytes(png_structp png, png_bytep to, size_t n) {
@@ -45,6 +51,7 @@ static void read_indexed(png_structp png, png_infop info, codec *c, fd_image *ou
     size_t w = (size_t)out->w, h = (size_t)out->h;
     png_get_PLTE(png, info, &palette, &colours);
     c->rows = fd_alloc(NULL, w * h);
+    c->no_memory = !c->rows;
     if (!c->rows) png_error(png, "out of memory");
     for (size_t y = 0; y < h; y++) c->row[y] = c->rows + y * w;
     png_read_image(png, c->row);
@@ -88,7 +95,7 @@ static fd_status read_picture(fd_ctx *ctx, png_structp png, png_infop info, code
 
 fd_status fd_png_decode(fd_ctx *ctx, fd_bytes file, const char *name, fd_image *out) {
     codec c = {.in = file};
-    png_structp png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &c, on_error, on_warning, NULL, take_memory,
+    png_structp png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &c, on_error, on_warning, &c, take_memory,
                                                drop_memory);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     if (!info) {
@@ -97,8 +104,8 @@ fd_status fd_png_decode(fd_ctx *ctx, fd_bytes file, const char *name, fd_image *
     }
     fd_status s;
     if (setjmp(png_jmpbuf(png))) {
-        s = FD_FAIL(ctx, strncmp(c.text, "out of memory", 13) ? FD_E_FORMAT : FD_E_NOMEM, "%s: damaged PNG: %s", name,
-                    c.text);
+        s = c.no_memory ? FD_FAIL(ctx, FD_E_NOMEM, "%s: out of memory", name)
+                        : FD_FAIL(ctx, FD_E_FORMAT, "%s: damaged PNG: %s", name, c.text);
     } else {
         png_set_read_fn(png, &c, read_bytes);
         png_set_user_limits(png, FD_IMAGE_MAX_SIDE, FD_IMAGE_MAX_SIDE);
@@ -120,6 +127,7 @@ static void write_bytes(png_structp png, png_bytep from, size_t n) {
     if (c->capacity - c->size < n) {
         size_t capacity = 2 * (c->size + n) + 4096;
         uint8_t *bigger = fd_alloc(NULL, capacity);
+        c->no_memory = !bigger;
         if (!bigger) png_error(png, "out of memory");
         if (c->size) memcpy(bigger, c->data, c->size);
         fd_free(c->data);
@@ -152,7 +160,7 @@ static fd_status encode(fd_ctx *ctx, const char *name, const fd_image *image, co
     for (int i = 0; i < n; i++)
         if (!text[i].key[0] || strlen(text[i].key) > 79)
             return FD_FAIL(ctx, FD_E_ARG, "%s: PNG text key '%s' must have 1 to 79 characters", name, text[i].key);
-    png_structp png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, c, on_error, on_warning, NULL, take_memory,
+    png_structp png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, c, on_error, on_warning, c, take_memory,
                                                 drop_memory);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     if (!info) {
@@ -161,8 +169,8 @@ static fd_status encode(fd_ctx *ctx, const char *name, const fd_image *image, co
     }
     fd_status s = FD_OK;
     if (setjmp(png_jmpbuf(png))) {
-        s = FD_FAIL(ctx, strncmp(c->text, "out of memory", 13) ? FD_E_ARG : FD_E_NOMEM, "%s: cannot make PNG: %s",
-                    name, c->text);
+        s = c->no_memory ? FD_FAIL(ctx, FD_E_NOMEM, "%s: out of memory", name)
+                         : FD_FAIL(ctx, FD_E_ARG, "%s: cannot make PNG: %s", name, c->text);
     } else {
         png_set_write_fn(png, c, write_bytes, flush_nothing);
         write_picture(png, info, image, text, n);
