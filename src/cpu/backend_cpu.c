@@ -27,6 +27,11 @@ static void fill(void) {
     cpu.kernel[FD_OP_silu_bwd] = fd_cpu_silu_bwd;
     cpu.kernel[FD_OP_add] = fd_cpu_add;
     cpu.kernel[FD_OP_scale] = fd_cpu_scale;
+    cpu.kernel[FD_OP_cast] = fd_cpu_cast;
+    cpu.kernel[FD_OP_mix_rows] = fd_cpu_mix_rows;
+    cpu.kernel[FD_OP_concat] = fd_cpu_concat;
+    cpu.kernel[FD_OP_slice] = fd_cpu_slice;
+    cpu.kernel[FD_OP_resample] = fd_cpu_resample;
 }
 
 const fd_backend *fd_backend_cpu(void) {

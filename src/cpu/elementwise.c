@@ -1,4 +1,4 @@
-/* silu, silu_bwd, add, scale: one loop over memory, whatever the layout, as long as all operands have the same. */
+/* silu, silu_bwd, add, scale, cast, mix_rows: one loop over memory, whatever the layout, as long as all operands have the same. */
 #include "cpu/cpu.h"
 #include "cpu/isa/rows.h"
 
@@ -54,3 +54,26 @@ static void scale_piece(const fd_rows *f, const fd_call *c, int64_t from, int64_
 }
 static fd_status run_scale(fd_ctx *ctx, const fd_call *c) { return each_piece(c, 1, scale_piece); }
 const fd_kernel fd_cpu_scale = {prepare_layout, run_scale, NULL};
+
+static void cast_piece(const fd_rows *f, const fd_call *c, int64_t from, int64_t n) {
+    const fd_buf *x = &c->in[0], *y = &c->out[0];
+    f->axpby(at(y, from), y->dt, at(x, from), x->dt, 1, NULL, x->dt, 0, n);
+}
+static fd_status run_cast(fd_ctx *ctx, const fd_call *c) { return each_piece(c, 1, cast_piece); }
+const fd_kernel fd_cpu_cast = {prepare_layout, run_cast, NULL};
+
+/* Pieces end with the samples. */
+static fd_status run_mix_rows(fd_ctx *ctx, const fd_call *c) {
+    const fd_rows *f = fd_cpu_rows();
+    const fd_buf *x = &c->in[0], *y = &c->in[1], *z = &c->out[0];
+    const float *a = c->in[2].p, *b = c->in[3].p;
+    const int64_t each = fd_count(z->s) / z->s.n, pieces = (each + PIECE - 1) / PIECE;
+#pragma omp parallel for collapse(2) schedule(static) num_threads(fd_team(c, z->s.n * pieces, each < PIECE ? each : PIECE))
+    for (int64_t n = 0; n < z->s.n; n++)
+        for (int64_t i = 0; i < pieces; i++) {
+            int64_t from = n * each + i * PIECE, size = each - i * PIECE < PIECE ? each - i * PIECE : PIECE;
+            f->axpby(at(z, from), z->dt, at(x, from), x->dt, a[n], y->p ? at(y, from) : NULL, y->dt, y->p ? b[n] : 0, size);
+        }
+    return FD_OK;
+}
+const fd_kernel fd_cpu_mix_rows = {prepare_layout, run_mix_rows, NULL};

@@ -16,6 +16,8 @@ void FD_ISA(norm_bwd_sums)(float *du, const void *dy, const void *x, fd_dtype dt
                            const float *b, const float *r, const float *q, int act, float *s_h, float *s_du, float *s_duh);
 void FD_ISA(norm_bwd_apply)(void *dx, const float *du, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
                             const float *r, const float *q);
+void FD_ISA(resample_rows)(float *t, const void *x, fd_dtype dt, int taps, const int64_t *at, const float *f, int64_t n);
+void FD_ISA(resample_cols)(void *y, fd_dtype dt, const float *t, int64_t n, int up, int taps, int pad, const float *f, int block);
 void FD_ISA(gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
                   float *c, int64_t ldc, int accumulate);
 float FD_ISA(softmax)(float *x, int64_t n, float scale, float *sum);

@@ -37,6 +37,11 @@ typedef struct fd_rows {
     void (*norm_bwd_apply)(void *dx, const float *du, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
                            const float *r, const float *q);
 
+    /* t = sum of f[k] times the n elements from at[k], k < taps <= 4 */
+    void (*resample_rows)(float *t, const void *x, fd_dtype dt, int taps, const int64_t *at, const float *f, int64_t n);
+    /* n pixels of a row of y from the line t, readable to both sides; block 1, 8 or 16 */
+    void (*resample_cols)(void *y, fd_dtype dt, const float *t, int64_t n, int up, int taps, int pad, const float *f, int block);
+
     /* C[m][n] (+)= A B, A element (i,k) at a[i*ra + k*ca], B row-major with row length ldb, C with ldc */
     void (*gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
                  float *c, int64_t ldc, int accumulate);
