@@ -32,6 +32,8 @@ static void fill(void) {
     cpu.kernel[FD_OP_concat] = fd_cpu_concat;
     cpu.kernel[FD_OP_slice] = fd_cpu_slice;
     cpu.kernel[FD_OP_resample] = fd_cpu_resample;
+    cpu.kernel[FD_OP_attention] = fd_cpu_attention;
+    cpu.kernel[FD_OP_attention_bwd] = fd_cpu_attention_bwd;
 }
 
 const fd_backend *fd_backend_cpu(void) {

@@ -24,6 +24,19 @@ ALWAYS void tile(int rows, int cols, int64_t k, const float *a, int64_t ra, int6
         for (int j = 0; j < cols; j++) vstore(c + i * ldc + j * VL, acc[i][j]);
 }
 
+/* Rows beyond the last whole tile. */
+ALWAYS void rest(int64_t rows, int cols, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb, float *c,
+                 int64_t ldc, int accumulate) {
+    switch (rows) {
+    case 1: tile(1, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); return;
+    case 2: tile(2, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); return;
+    case 3: tile(3, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); return;
+    case 4: tile(4, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); return;
+    case 5: tile(5, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); return;
+    default: return;
+    }
+}
+
 /* Columns beyond the last whole vector. */
 static void edge(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb, float *c,
                  int64_t ldc, int accumulate) {
@@ -45,10 +58,8 @@ void FD_ISA(gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, i
             if (wide) tile(MR, NR, k, a + i * ra, ra, ca, b + j, ldb, c + i * ldc + j, ldc, accumulate);
             else tile(MR, 1, k, a + i * ra, ra, ca, b + j, ldb, c + i * ldc + j, ldc, accumulate);
         }
-        for (; i < m; i++) {
-            if (wide) tile(1, NR, k, a + i * ra, ra, ca, b + j, ldb, c + i * ldc + j, ldc, accumulate);
-            else tile(1, 1, k, a + i * ra, ra, ca, b + j, ldb, c + i * ldc + j, ldc, accumulate);
-        }
+        if (wide) rest(m - i, NR, k, a + i * ra, ra, ca, b + j, ldb, c + i * ldc + j, ldc, accumulate);
+        else rest(m - i, 1, k, a + i * ra, ra, ca, b + j, ldb, c + i * ldc + j, ldc, accumulate);
         j += wide ? NR * VL : VL;
     }
     if (j < n) edge(m, n - j, k, a, ra, ca, b + j, ldb, c + j, ldc, accumulate);

@@ -20,6 +20,10 @@ void FD_ISA(resample_rows)(float *t, const void *x, fd_dtype dt, int taps, const
 void FD_ISA(resample_cols)(void *y, fd_dtype dt, const float *t, int64_t n, int up, int taps, int pad, const float *f, int block);
 void FD_ISA(gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
                   float *c, int64_t ldc, int accumulate);
+void FD_ISA(split3)(float *const to[3], const int64_t ld[3], const void *x, fd_dtype dt, int64_t step, const int64_t at[3], int64_t n);
+void FD_ISA(join3)(void *y, fd_dtype dt, int64_t step, const int64_t at[3], const float *const from[3], const int64_t ld[3], int64_t n);
+void FD_ISA(copy_rows)(void *y, fd_dtype yt, int64_t ystep, const void *x, fd_dtype xt, int64_t xstep, const float *factor,
+                       int64_t rows, int64_t n);
 float FD_ISA(softmax)(float *x, int64_t n, float scale, float *sum);
 void FD_ISA(exp_minus)(float *x, int64_t n, float scale, float lse);
 void FD_ISA(softmax_bwd)(float *dp, const float *p, float d, float scale, int64_t n);

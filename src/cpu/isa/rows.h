@@ -45,6 +45,13 @@ typedef struct fd_rows {
     /* C[m][n] (+)= A B, A element (i,k) at a[i*ra + k*ca], B row-major with row length ldb, C with ldc */
     void (*gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
                  float *c, int64_t ldc, int accumulate);
+    /* n rows of 3 vectors, at[0..2] elements from x and `step` from row to row, hold q0 k0 v0 q1 k1 v1 ...: apart to three
+     * matrices with row lengths ld (NULL: not wanted), and together again */
+    void (*split3)(float *const to[3], const int64_t ld[3], const void *x, fd_dtype dt, int64_t step, const int64_t at[3], int64_t n);
+    void (*join3)(void *y, fd_dtype dt, int64_t step, const int64_t at[3], const float *const from[3], const int64_t ld[3], int64_t n);
+    /* rows of n elements, row i times factor[i] (NULL: 1) */
+    void (*copy_rows)(void *y, fd_dtype yt, int64_t ystep, const void *x, fd_dtype xt, int64_t xstep, const float *factor,
+                      int64_t rows, int64_t n);
     /* x <- exp(scale x - max), returns max + log(sum): one row of a softmax before its division by the sum */
     float (*softmax)(float *x, int64_t n, float scale, float *sum);
     /* x <- exp(scale x - lse) */
