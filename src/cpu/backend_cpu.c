@@ -32,6 +32,15 @@ static void fill(void) {
     cpu.kernel[FD_OP_concat] = fd_cpu_concat;
     cpu.kernel[FD_OP_slice] = fd_cpu_slice;
     cpu.kernel[FD_OP_resample] = fd_cpu_resample;
+    cpu.kernel[FD_OP_softplus] = fd_cpu_softplus;
+    cpu.kernel[FD_OP_softplus_bwd] = fd_cpu_softplus_bwd;
+    cpu.kernel[FD_OP_dropout] = fd_cpu_dropout;
+    cpu.kernel[FD_OP_sq_err] = fd_cpu_sq_err;
+    cpu.kernel[FD_OP_sq_err_bwd] = fd_cpu_sq_err_bwd;
+    cpu.kernel[FD_OP_sum_rows] = fd_cpu_sum_rows;
+    cpu.kernel[FD_OP_broadcast_rows] = fd_cpu_broadcast_rows;
+    cpu.kernel[FD_OP_mean_hw] = fd_cpu_mean_hw;
+    cpu.kernel[FD_OP_broadcast_hw] = fd_cpu_broadcast_hw;
     cpu.kernel[FD_OP_attention] = fd_cpu_attention;
     cpu.kernel[FD_OP_attention_bwd] = fd_cpu_attention_bwd;
 }

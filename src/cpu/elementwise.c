@@ -1,4 +1,4 @@
-/* silu, silu_bwd, add, scale, cast, mix_rows: one loop over memory, whatever the layout, as long as all operands have the same. */
+/* silu, softplus and their gradients, add, scale, cast, mix_rows: one loop over memory, whatever the layout, as long as all operands have the same. */
 #include "cpu/cpu.h"
 #include "cpu/isa/rows.h"
 
@@ -40,6 +40,18 @@ static void silu_bwd_piece(const fd_rows *f, const fd_call *c, int64_t from, int
 }
 static fd_status run_silu_bwd(fd_ctx *ctx, const fd_call *c) { return each_piece(c, 4, silu_bwd_piece); }
 const fd_kernel fd_cpu_silu_bwd = {prepare_alike, run_silu_bwd, NULL};
+
+static void softplus_piece(const fd_rows *f, const fd_call *c, int64_t from, int64_t n) {
+    f->softplus(at(&c->out[0], from), at(&c->in[0], from), c->in[0].dt, c->attr.a, n);
+}
+static fd_status run_softplus(fd_ctx *ctx, const fd_call *c) { return each_piece(c, 4, softplus_piece); }
+const fd_kernel fd_cpu_softplus = {prepare_alike, run_softplus, NULL};
+
+static void softplus_bwd_piece(const fd_rows *f, const fd_call *c, int64_t from, int64_t n) {
+    f->softplus_bwd(at(&c->out[0], from), at(&c->in[0], from), at(&c->in[1], from), c->in[0].dt, c->attr.a, n);
+}
+static fd_status run_softplus_bwd(fd_ctx *ctx, const fd_call *c) { return each_piece(c, 4, softplus_bwd_piece); }
+const fd_kernel fd_cpu_softplus_bwd = {prepare_alike, run_softplus_bwd, NULL};
 
 static void add_piece(const fd_rows *f, const fd_call *c, int64_t from, int64_t n) {
     const fd_buf *x = &c->in[0], *y = &c->in[1], *z = &c->out[0];

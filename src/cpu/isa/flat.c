@@ -1,33 +1,15 @@
 /* Elementwise rows. */
 #include "cpu/isa/parts.h"
 
-/* The last n < VL elements are computed in buffers of one vector. */
-ALWAYS vf part(const void *p, int64_t i, int64_t n, int bf16) {
-    uint32_t raw[VL] = {0};
-    if (bf16) {
-        uint16_t *half = (uint16_t *)raw;
-        memcpy(half, (const uint16_t *)p + i, (size_t)n * 2);
-        return vget(half, 0, 1);
-    }
-    memcpy(raw, (const float *)p + i, (size_t)n * 4);
-    return vget(raw, 0, 0);
-}
-ALWAYS void put_part(void *p, int64_t i, int64_t n, int bf16, vf v) {
-    uint32_t raw[VL];
-    vput(raw, 0, bf16, v);
-    if (bf16) memcpy((uint16_t *)p + i, raw, (size_t)n * 2);
-    else memcpy((float *)p + i, raw, (size_t)n * 4);
-}
-
 ALWAYS void axpby_rows(void *z, int zb, const void *x, int xb, float a, const void *y, int yb, float b, int64_t n) {
     int64_t i = 0;
     if (!y) {
         for (; i + VL <= n; i += VL) vput(z, i, zb, a * vget(x, i, xb));
-        if (i < n) put_part(z, i, n - i, zb, a * part(x, i, n - i, xb));
+        if (i < n) vput_part(z, i, n - i, zb, a * vget_part(x, i, n - i, xb));
         return;
     }
     for (; i + VL <= n; i += VL) vput(z, i, zb, a * vget(x, i, xb) + b * vget(y, i, yb));
-    if (i < n) put_part(z, i, n - i, zb, a * part(x, i, n - i, xb) + b * part(y, i, n - i, yb));
+    if (i < n) vput_part(z, i, n - i, zb, a * vget_part(x, i, n - i, xb) + b * vget_part(y, i, n - i, yb));
 }
 
 void FD_ISA(axpby)(void *z, fd_dtype zt, const void *x, fd_dtype xt, float a, const void *y, fd_dtype yt, float b, int64_t n) {
@@ -53,7 +35,7 @@ ALWAYS vf silu_slope(vf x) {
 ALWAYS void silu_rows(void *y, const void *x, int bf, int64_t n) {
     int64_t i = 0;
     for (; i + VL <= n; i += VL) vput(y, i, bf, silu_of(vget(x, i, bf)));
-    if (i < n) put_part(y, i, n - i, bf, silu_of(part(x, i, n - i, bf)));
+    if (i < n) vput_part(y, i, n - i, bf, silu_of(vget_part(x, i, n - i, bf)));
 }
 void FD_ISA(silu)(void *y, const void *x, fd_dtype dt, int64_t n) {
     if (dt == FD_BF16) silu_rows(y, x, 1, n);
@@ -63,11 +45,53 @@ void FD_ISA(silu)(void *y, const void *x, fd_dtype dt, int64_t n) {
 ALWAYS void silu_bwd_rows(void *dx, const void *dy, const void *x, int bf, int64_t n) {
     int64_t i = 0;
     for (; i + VL <= n; i += VL) vput(dx, i, bf, vget(dy, i, bf) * silu_slope(vget(x, i, bf)));
-    if (i < n) put_part(dx, i, n - i, bf, part(dy, i, n - i, bf) * silu_slope(part(x, i, n - i, bf)));
+    if (i < n) vput_part(dx, i, n - i, bf, vget_part(dy, i, n - i, bf) * silu_slope(vget_part(x, i, n - i, bf)));
 }
 void FD_ISA(silu_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, int64_t n) {
     if (dt == FD_BF16) silu_bwd_rows(dx, dy, x, 1, n);
     else silu_bwd_rows(dx, dy, x, 0, n);
+}
+
+/* log1p(t) for t in [0, 1]: 2 artanh(t / (2 + t)), whose argument is at most 1/3; series to the 15th power. */
+ALWAYS vf log1p_of(vf t) {
+    vf s = t / (t + 2.0f), z = s * s;
+    vf p = z * (1.0f / 15) + 1.0f / 13;
+    p = p * z + 1.0f / 11;
+    p = p * z + 1.0f / 9;
+    p = p * z + 1.0f / 7;
+    p = p * z + 1.0f / 5;
+    p = p * z + 1.0f / 3;
+    return 2.0f * s * (p * z + 1.0f);
+}
+ALWAYS vf softplus_of(vf v) { return vmax(vset(0), v) + log1p_of(vexp(-vmax(-v, v))); }
+
+ALWAYS void softplus_rows(void *y, const void *x, int bf, float a, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vput(y, i, bf, softplus_of(a * vget(x, i, bf)));
+    if (i < n) vput_part(y, i, n - i, bf, softplus_of(a * vget_part(x, i, n - i, bf)));
+}
+void FD_ISA(softplus)(void *y, const void *x, fd_dtype dt, float a, int64_t n) {
+    if (dt == FD_BF16) softplus_rows(y, x, 1, a, n);
+    else softplus_rows(y, x, 0, a, n);
+}
+ALWAYS void softplus_bwd_rows(void *dx, const void *dy, const void *x, int bf, float a, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vput(dx, i, bf, vget(dy, i, bf) * a * vsigmoid(a * vget(x, i, bf)));
+    if (i < n) vput_part(dx, i, n - i, bf, vget_part(dy, i, n - i, bf) * a * vsigmoid(a * vget_part(x, i, n - i, bf)));
+}
+void FD_ISA(softplus_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, float a, int64_t n) {
+    if (dt == FD_BF16) softplus_bwd_rows(dx, dy, x, 1, a, n);
+    else softplus_bwd_rows(dx, dy, x, 0, a, n);
+}
+
+ALWAYS void diff_rows(void *z, int zb, const void *x, int xb, const void *y, int yb, float a, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vput(z, i, zb, a * (vget(x, i, xb) - vget(y, i, yb)));
+    if (i < n) vput_part(z, i, n - i, zb, a * (vget_part(x, i, n - i, xb) - vget_part(y, i, n - i, yb)));
+}
+void FD_ISA(diff)(void *z, const void *x, fd_dtype xt, const void *y, fd_dtype yt, float a, int64_t n) {
+    if (xt == FD_BF16) yt == FD_BF16 ? diff_rows(z, 1, x, 1, y, 1, a, n) : diff_rows(z, 1, x, 1, y, 0, a, n);
+    else yt == FD_BF16 ? diff_rows(z, 0, x, 0, y, 1, a, n) : diff_rows(z, 0, x, 0, y, 0, a, n);
 }
 
 /* Rows are summed in f32 vectors over pieces of 64 vectors, the pieces in double. */
@@ -86,9 +110,9 @@ ALWAYS double sum_rows(const void *x, int xb, const void *y, int yb, int64_t n) 
             s += v;
         }
         if (i < end) {
-            vf v = part(x, i, end - i, xb);
+            vf v = vget_part(x, i, end - i, xb);
             if (y) {
-                v -= part(y, i, end - i, yb);
+                v -= vget_part(y, i, end - i, yb);
                 v *= v;
             }
             s += v;

@@ -16,12 +16,26 @@ typedef struct fd_tile {
     fd_dtype dt;
 } fd_tile;
 
+/* The random stream of a dropout: key and the upper words of the counter of Philox4x32-10 (base/rng.h). An element is kept
+ * when its word is at least `least`, and multiplied by `factor`. */
+typedef struct fd_drop { uint32_t key[2], counter[3], least; float factor; } fd_drop;
+
 typedef struct fd_rows {
     int lanes;
     /* z = a x + b y; y = NULL: z = a x (a = 1 converts types, exactly when they agree) */
     void (*axpby)(void *z, fd_dtype zt, const void *x, fd_dtype xt, float a, const void *y, fd_dtype yt, float b, int64_t n);
     void (*silu)(void *y, const void *x, fd_dtype dt, int64_t n);
     void (*silu_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, int64_t n);
+    /* y = log(1 + exp(a x)), dx = dy a sigmoid(a x) */
+    void (*softplus)(void *y, const void *x, fd_dtype dt, float a, int64_t n);
+    void (*softplus_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, float a, int64_t n);
+    /* z = a (x - y), z in the type of x */
+    void (*diff)(void *z, const void *x, fd_dtype xt, const void *y, fd_dtype yt, float a, int64_t n);
+    /* y = x factor or 0. Rows: n vectors (a multiple of 4) of `width` channels; channel l of vectors 4j..4j+3 is decided by
+     * the words of random block first + l stride + j. Flat: elements 4j..4j+3 by those of block first + j. */
+    void (*dropout_rows)(void *y, const void *x, fd_dtype dt, int64_t step, int64_t n, int width, uint32_t first, uint32_t stride,
+                         const fd_drop *m);
+    void (*dropout_flat)(void *y, const void *x, fd_dtype dt, int64_t n, uint32_t first, const fd_drop *m);
     double (*sum)(const void *x, fd_dtype dt, int64_t n);
     double (*sum_sq_diff)(const void *x, fd_dtype xt, const void *y, fd_dtype yt, int64_t n);
 

@@ -58,6 +58,18 @@ ALWAYS void vput(void *p, int64_t i, int bf16, vf v) {
     else vstore((float *)p + i, v);
 }
 
+/* Products of the low halves of the 64-bit lanes. */
+typedef uint64_t v64 __attribute__((vector_size(4 * VL)));
+#if defined(__AVX512F__)
+ALWAYS v64 vmul_low(v64 a, v64 b) { return (v64)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
+#elif defined(__AVX2__)
+ALWAYS v64 vmul_low(v64 a, v64 b) { return (v64)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
+#elif defined(__SSE2__)
+ALWAYS v64 vmul_low(v64 a, v64 b) { return (v64)_mm_mul_epu32((__m128i)a, (__m128i)b); }
+#else
+ALWAYS v64 vmul_low(v64 a, v64 b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
+#endif
+
 ALWAYS vf vselect(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
 /* The larger, the smaller; b where either is NaN, as the instructions have it. */
 #if defined(__AVX512F__)
@@ -103,5 +115,19 @@ ALWAYS vf vexp(vf x) {
     return (vf)((vi)p + e);
 }
 ALWAYS vf vsigmoid(vf x) { return 1.0f / (1.0f + vexp(-x)); }
+
+/* Elements i .. i+n-1 with n < VL: the last ones of a row, in a vector of their own. */
+ALWAYS vf vget_part(const void *p, int64_t i, int64_t n, int bf16) {
+    uint32_t raw[VL] = {0};
+    if (bf16) memcpy(raw, (const uint16_t *)p + i, (size_t)n * 2);
+    else memcpy(raw, (const float *)p + i, (size_t)n * 4);
+    return vget(raw, 0, bf16);
+}
+ALWAYS void vput_part(void *p, int64_t i, int64_t n, int bf16, vf v) {
+    uint32_t raw[VL];
+    vput(raw, 0, bf16, v);
+    if (bf16) memcpy((uint16_t *)p + i, raw, (size_t)n * 2);
+    else memcpy((float *)p + i, raw, (size_t)n * 4);
+}
 
 #endif
