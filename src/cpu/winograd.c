@@ -10,7 +10,8 @@
  * them back from memory would take as long. Every product is one sum in the order of the input channels and no
  * transform crosses a tile, so neither batch nor threads change a bit of an image.
  *
- * Relative L2 error against float64, normal data: see tests/unit/test_winograd.c.
+ * Relative L2 error against float64 of one convolution of normal numbers, measured by tests/unit/test_winograd.c: 0.6e-6
+ * for 24 channels, 1.1e-6 for 128, 1.5e-6 for 256, 2.1e-6 for 512.
  */
 #include "cpu/winograd.h"
 
@@ -18,7 +19,6 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "cpu/isa/rows.h"
 #include "cpu/packed.h"
 
 enum {
@@ -30,7 +30,7 @@ typedef struct {
     fd_conv_state head;
     fd_conv_role role;
     int64_t C, K, C16, K16;          /* inputs and outputs of this direction, and rounded up to whole vectors */
-    int64_t tiles, tiles_y, tiles_x;
+    fd_tiling tiles;
     int panels, panels_per_group;
     int64_t blocks, shares, T;       /* blocks of T tiles, each done by `shares` threads for other panels */
     int64_t u_panel, v_fs, m_fs;     /* sizes in floats */
@@ -39,11 +39,7 @@ typedef struct {
     char key[16];
 } winograd;
 
-static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-/* First output of panel p: vectors shared out as evenly as possible. */
-static int64_t panel_start(const winograd *s, int64_t p) { return s->K16 / 16 * p / s->panels * 16; }
+static int64_t panel_start(const winograd *s, int64_t p) { return fd_panel_start(s->K, s->panels, p); }
 
 /* Blocks small enough for the cache and, when there are too few for all threads, smaller ones and shares of the
  * panels. */
@@ -51,16 +47,16 @@ static void divide(winograd *s, int threads) {
     const int64_t per_tile = 36 * 4 * (s->C16 + 64);
     int64_t most = BLOCK_BYTES / per_tile;
     if (most < 12) most = 12;
-    s->blocks = ceil_div(s->tiles, most);
+    s->blocks = fd_ceil_div(s->tiles.count, most);
     s->shares = 1;
     if (s->blocks < 2 * threads) {
-        int64_t fewest = ceil_div(s->tiles, 6);
-        s->blocks = fewest < threads ? fewest : round_up(s->blocks, threads);
+        int64_t fewest = fd_ceil_div(s->tiles.count, 6);
+        s->blocks = fewest < threads ? fewest : fd_round_up(s->blocks, threads);
         if (s->blocks < threads) s->shares = threads / s->blocks;
         if (s->shares > s->panels) s->shares = s->panels;
     }
-    s->T = ceil_div(s->tiles, s->blocks);
-    s->blocks = ceil_div(s->tiles, s->T);
+    s->T = fd_ceil_div(s->tiles.count, s->blocks);
+    s->blocks = fd_ceil_div(s->tiles.count, s->T);
 }
 
 /* ---- packed weights ---------------------------------------------------------------------------------------------- */
@@ -86,15 +82,6 @@ static fd_status pack(fd_ctx *ctx, void *self, const float *w, void *to, const f
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
-static fd_tile tile_of(const winograd *s, const fd_buf *b, int64_t q, int64_t c0) {
-    const int64_t n = q / (s->tiles_y * s->tiles_x), r = q % (s->tiles_y * s->tiles_x);
-    fd_tile t = {.step = b->block, .half = 8, .h = (int)b->s.h, .w = (int)b->s.w, .y = (int)(r / s->tiles_x) * 4,
-                 .x = (int)(r % s->tiles_x) * 4, .dt = b->dt};
-    if (b->block == 8) t.half = c0 + 8 < b->s.c ? fd_pixels(b->s) * 8 : 0;
-    t.p = (const char *)b->p + (size_t)fd_at(b, n, c0, 0, 0) * fd_dtype_bytes(b->dt);
-    return t;
-}
-
 static void weights(const winograd *s, const float *g, float *u, int64_t p0, int64_t p1) {
     const fd_rows *rows = fd_cpu_rows();
 #pragma omp for collapse(2) schedule(static)
@@ -111,24 +98,24 @@ static void block(const winograd *s, const fd_call *c, const float *u, float *v,
     const fd_rows *rows = fd_cpu_rows();
     const fd_buf *x = &c->in[0], *y = &c->out[0], *b = &c->in[2];
     const int64_t q0 = task / s->shares * s->T, share = task % s->shares, np = p1 - p0;
-    const int64_t T = s->tiles - q0 < s->T ? s->tiles - q0 : s->T;
+    const int64_t T = s->tiles.count - q0 < s->T ? s->tiles.count - q0 : s->T;
     const int64_t first = p0 + np * share / s->shares, last = p0 + np * (share + 1) / s->shares;
     if (first == last) return;
     for (int64_t c0 = 0; c0 < s->C; c0 += 16)
         for (int64_t t = 0; t < T; t++) {
-            fd_tile tile = tile_of(s, x, q0 + t, c0);
+            fd_tile tile = fd_tile_of(&s->tiles, x, q0 + t, c0);
             rows->wino_input(v + t * s->C16 + c0, s->v_fs, &tile);
         }
     for (int64_t p = first; p < last; p++) {
         const int64_t k0 = panel_start(s, p), width = panel_start(s, p + 1) - k0;
         for (int f = 0; f < 36; f++)
-            rows->wino_product(T, s->C, width, v + f * s->v_fs, s->C16,
-                               u + (p - p0) * s->u_panel + f * (s->C + 1) * width, m + f * s->m_fs);
+            rows->gemm(T, width, s->C, v + f * s->v_fs, s->C16, 1, u + (p - p0) * s->u_panel + f * (s->C + 1) * width,
+                       width, m + f * s->m_fs, width, 0);
         for (int64_t k = k0; k < k0 + width && k < s->K; k += 16) {
             float bias[16] = {0};
             for (int i = 0; i < 16 && b->p && k + i < s->K; i++) bias[i] = ((const float *)b->p)[k + i];
             for (int64_t t = 0; t < T; t++) {
-                fd_tile tile = tile_of(s, y, q0 + t, k);
+                fd_tile tile = fd_tile_of(&s->tiles, y, q0 + t, k);
                 rows->wino_output(&tile, m + t * width + k - k0, s->m_fs, bias);
             }
         }
@@ -165,33 +152,29 @@ static void release(void *state) {
 
 /* ---- planning ---------------------------------------------------------------------------------------------------- */
 
-static bool suits(const fd_call *c, fd_conv_role role) {
-    const fd_buf *x = &c->in[0], *y = &c->out[0];
-    const fd_shape w = c->in[1].s;
-    if (role == FD_CONV_BWD_W || fd_cpu_conv_algorithm_now() == FD_CONV_DIRECT) return false;
-    if (w.h != 3 || w.w != 3 || c->attr.stride != 1 || c->attr.pad != 1) return false;
-    if (x->s.c < 16 || y->s.c < 16 || x->s.h < 3 || x->s.w < 3) return false;
-    return (x->block % 16 == 0 || x->block == 8) && (y->block % 16 == 0 || y->block == 8);
+static bool layout(const fd_buf *b) { return b->block % 16 == 0 || b->block == 8 || b->block == 1; }
+
+bool fd_winograd_suits(const fd_buf *x, const fd_buf *y, fd_shape w, const fd_attr *attr) {
+    return fd_cpu_conv_algorithm_now() != FD_CONV_DIRECT && w.h == 3 && w.w == 3 && attr->stride == 1 && attr->pad == 1 &&
+           x->s.h >= 3 && x->s.w >= 3 && layout(x) && layout(y) && (w.n >= 16 || w.c >= 16);
 }
 
 fd_status fd_winograd_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role) {
-    if (!suits(c, role)) return FD_E_UNSUPPORTED;
+    if (role == FD_CONV_BWD_W) return fd_winograd_prepare_bwd_w(ctx, c);
+    if (!fd_winograd_suits(&c->in[0], &c->out[0], c->in[1].s, &c->attr)) return FD_E_UNSUPPORTED;
     winograd *s = fd_alloc(ctx, sizeof *s);
     if (!s) return FD_E_NOMEM;
     const fd_shape y = c->out[0].s;
-    const int64_t most = fd_cpu_rows()->wino_width;
-    *s = (winograd){.head = {run, release}, .role = role, .C = c->in[0].s.c, .K = y.c, .tiles_y = ceil_div(y.h, 4),
-                    .tiles_x = ceil_div(y.w, 4)};
-    s->C16 = round_up(s->C, 16);
-    s->K16 = round_up(s->K, 16);
-    s->tiles = y.n * s->tiles_y * s->tiles_x;
-    s->panels = (int)ceil_div(s->K16, most);
-    const int64_t widest = ceil_div(s->K16 / 16, s->panels) * 16;
+    *s = (winograd){.head = {run, release}, .role = role, .C = c->in[0].s.c, .K = y.c, .tiles = fd_tiling_of(y)};
+    s->C16 = fd_round_up(s->C, 16);
+    s->K16 = fd_round_up(s->K, 16);
+    s->panels = fd_panels(s->K);
+    const int64_t widest = fd_ceil_div(s->K16 / 16, s->panels) * 16;
     s->u_panel = 36 * (s->C + 1) * widest;
     s->panels_per_group = (int)(GROUP_BYTES / (s->u_panel * 4));
     if (s->panels_per_group < 1) s->panels_per_group = 1;
     if (s->panels_per_group > s->panels) s->panels_per_group = s->panels;
-    s->panels_per_group = (int)ceil_div(s->panels, ceil_div(s->panels, s->panels_per_group));
+    s->panels_per_group = (int)fd_ceil_div(s->panels, fd_ceil_div(s->panels, s->panels_per_group));
     divide(s, c->threads);
     /* 16 more: 36 rows a power of two apart would share the same few cache lines */
     s->v_fs = s->T * s->C16 + 16;

@@ -3,66 +3,93 @@
 
 #include "cpu/isa/parts.h"
 
-/* rows x cols vectors of C in registers. */
-#define MR 6
-#define NR (VL == 16 ? 4 : 2)
-
-ALWAYS void tile(int rows, int cols, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb, float *c,
-                 int64_t ldc, int accumulate) {
-    vf acc[MR][4];
+/* C (+)= A B for rows x cols vectors of C in registers: a sum over k first, then what was there. */
+ALWAYS void tile(int rows, int cols, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
+                 float *c, int64_t ldc, int accumulate) {
+    vf acc[12][4];
+#pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j++) acc[i][j] = accumulate ? vload(c + i * ldc + j * VL) : vset(0);
+#pragma GCC unroll 4
+        for (int j = 0; j < cols; j++) acc[i][j] = (vf){0};
     for (int64_t p = 0; p < k; p++) {
         vf bv[4];
+#pragma GCC unroll 4
         for (int j = 0; j < cols; j++) bv[j] = vload(b + p * ldb + j * VL);
+#pragma GCC unroll 12
         for (int i = 0; i < rows; i++) {
             vf av = vset(a[i * ra + p * ca]);
+#pragma GCC unroll 4
             for (int j = 0; j < cols; j++) acc[i][j] += av * bv[j];
         }
     }
+#pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j++) vstore(c + i * ldc + j * VL, acc[i][j]);
+#pragma GCC unroll 4
+        for (int j = 0; j < cols; j++) {
+            float *to = c + i * ldc + j * VL;
+            vstore(to, accumulate ? vload(to) + acc[i][j] : acc[i][j]);
+        }
 }
 
-/* Rows beyond the last whole tile. */
-ALWAYS void rest(int64_t rows, int cols, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb, float *c,
-                 int64_t ldc, int accumulate) {
-    switch (rows) {
-    case 1: tile(1, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); return;
-    case 2: tile(2, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); return;
-    case 3: tile(3, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); return;
-    case 4: tile(4, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); return;
-    case 5: tile(5, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); return;
-    default: return;
+/* Tiles that use most of the registers, and all lower ones for the last rows. */
+#define ROWS(n, cols) case n: tile(n, cols, k, a, ra, ca, b, ldb, c, ldc, accumulate); break;
+#define ROWS6(cols) ROWS(1, cols) ROWS(2, cols) ROWS(3, cols) ROWS(4, cols) ROWS(5, cols) ROWS(6, cols)
+#define ROWS8(cols) ROWS6(cols) ROWS(7, cols) ROWS(8, cols)
+#define ROWS12(cols) ROWS8(cols) ROWS(9, cols) ROWS(10, cols) ROWS(11, cols) ROWS(12, cols)
+#define TILE(cols, some)                                                                                    \
+    static void tile##cols(int rows, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b,      \
+                           int64_t ldb, float *c, int64_t ldc, int accumulate) {                             \
+        switch (rows) { some(cols) }                                                                         \
     }
-}
+#if VL == 16
+enum { WIDEST = 4 };
+static const int most_rows[] = {0, 12, 12, 8, 6};
+TILE(1, ROWS12)
+TILE(2, ROWS12)
+TILE(3, ROWS8)
+TILE(4, ROWS6)
+#else
+enum { WIDEST = 2 };
+static const int most_rows[] = {0, 6, 6};
+TILE(1, ROWS6)
+TILE(2, ROWS6)
+#endif
 
 /* Columns beyond the last whole vector. */
-static void edge(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb, float *c,
-                 int64_t ldc, int accumulate) {
+static void edge(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
+                 float *c, int64_t ldc, int accumulate) {
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++) {
-            float s = accumulate ? c[i * ldc + j] : 0.0f;
+            float s = 0;
             for (int64_t p = 0; p < k; p++) s += a[i * ra + p * ca] * b[p * ldb + j];
-            c[i * ldc + j] = s;
+            c[i * ldc + j] = accumulate ? c[i * ldc + j] + s : s;
         }
 }
 
 void FD_ISA(gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
                   float *c, int64_t ldc, int accumulate) {
-    int64_t j = 0;
-    while (j + VL <= n) {
-        int wide = j + NR * VL <= n;
-        int64_t i = 0;
-        for (; i + MR <= m; i += MR) {
-            if (wide) tile(MR, NR, k, a + i * ra, ra, ca, b + j, ldb, c + i * ldc + j, ldc, accumulate);
-            else tile(MR, 1, k, a + i * ra, ra, ca, b + j, ldb, c + i * ldc + j, ldc, accumulate);
+    const int64_t vectors = n / VL, strips = (vectors + WIDEST - 1) / WIDEST;
+    for (int64_t s = 0; s < strips; s++) {           /* columns, then rows, shared out as evenly as possible */
+        const int64_t j = vectors * s / strips;
+        const int cols = (int)(vectors * (s + 1) / strips - j);
+        const int64_t parts = (m + most_rows[cols] - 1) / most_rows[cols];
+        for (int64_t q = 0; q < parts; q++) {
+            const int64_t i = m * q / parts;
+            const int rows = (int)(m * (q + 1) / parts - i);
+            const float *ai = a + i * ra, *bj = b + j * VL;
+            float *to = c + i * ldc + j * VL;
+            switch (cols) {
+            case 1: tile1(rows, k, ai, ra, ca, bj, ldb, to, ldc, accumulate); break;
+            case 2: tile2(rows, k, ai, ra, ca, bj, ldb, to, ldc, accumulate); break;
+#if VL == 16
+            case 3: tile3(rows, k, ai, ra, ca, bj, ldb, to, ldc, accumulate); break;
+            case 4: tile4(rows, k, ai, ra, ca, bj, ldb, to, ldc, accumulate); break;
+#endif
+            }
         }
-        if (wide) rest(m - i, NR, k, a + i * ra, ra, ca, b + j, ldb, c + i * ldc + j, ldc, accumulate);
-        else rest(m - i, 1, k, a + i * ra, ra, ca, b + j, ldb, c + i * ldc + j, ldc, accumulate);
-        j += wide ? NR * VL : VL;
     }
-    if (j < n) edge(m, n - j, k, a, ra, ca, b + j, ldb, c + j, ldc, accumulate);
+    if (vectors * VL < n)
+        edge(m, n - vectors * VL, k, a, ra, ca, b + vectors * VL, ldb, c + vectors * VL, ldc, accumulate);
 }
 
 float FD_ISA(softmax)(float *x, int64_t n, float scale, float *sum) {

@@ -8,10 +8,12 @@
 
 #include "graph/tensor.h"
 
-/* A 4x4 tile of one picture (6x6 with its margin), 16 channels. */
+/* 16 channels of a 4x4 tile of a picture (6x6 with its margin). */
 typedef struct fd_tile {
     const void *p;          /* channel 0 of pixel (0,0) */
-    int64_t step, half;     /* elements from pixel to pixel; from channel 0 to channel 8, 0: there are only 8 */
+    int64_t step;           /* elements from pixel to pixel */
+    int64_t half, plane;    /* ... to channel 8 (8: all in a row; 0: there are only 8); from channel to channel if not 0 */
+    int channels;           /* if plane is not 0: how many there are */
     int h, w, y, x;         /* size of the picture, first output pixel of the tile */
     fd_dtype dt;
 } fd_tile;
@@ -56,7 +58,8 @@ typedef struct fd_rows {
     /* n pixels of a row of y from the line t, readable to both sides; block 1, 8 or 16 */
     void (*resample_cols)(void *y, fd_dtype dt, const float *t, int64_t n, int up, int taps, int pad, const float *f, int block);
 
-    /* C[m][n] (+)= A B, A element (i,k) at a[i*ra + k*ca], B row-major with row length ldb, C with ldc */
+    /* C[m][n] (+)= A B, A element (i,k) at a[i*ra + k*ca], B row-major with row length ldb, C with ldc. An element is
+     * one sum in the order of k, wherever it lies. Fastest for n a multiple of 16. */
     void (*gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
                  float *c, int64_t ldc, int accumulate);
     /* n rows of 3 vectors, at[0..2] elements from x and `step` from row to row, hold q0 k0 v0 q1 k1 v1 ...: apart to three
@@ -74,15 +77,18 @@ typedef struct fd_rows {
     void (*softmax_bwd)(float *dp, const float *p, float d, float scale, int64_t n);
     float (*dot)(const float *a, const float *b, int64_t n);
 
-    /* Winograd (isa/winograd.c); the 36 numbers of a tile lie fs apart. Input: 16 channels of a 6x6 tile to v. */
+    int strip;      /* columns that gemm takes at a time */
+
+    /* Winograd (isa/winograd.c): transforms to and from the 36 numbers of a tile, which lie fs apart, each for 16
+     * channels in a row. Input tile to v; m + bias[16] to the tile; tile of the output gradient to v, its 16 pixels
+     * added to sum[16]. */
     void (*wino_input)(float *v, int64_t fs, const fd_tile *t);
-    /* weights g[9][ldg] of one input channel, n outputs */
-    void (*wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int64_t n);
-    /* m[n][width] = v[n][c] u[c][width], one sum in the order of c per element; width 16..wino_width in steps of 16 */
-    void (*wino_product)(int64_t n, int64_t c, int64_t width, const float *v, int64_t ldv, const float *u, float *m);
-    /* m (+ bias[16]) to the pixels of t */
     void (*wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias);
-    int wino_width;
+    void (*wino_gradient)(float *v, int64_t fs, const fd_tile *t, float *sum);
+    /* weights g[9][ldg] of one input channel for n outputs, a multiple of 16 */
+    void (*wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int64_t n);
+    /* dw[n][9] += from m (n rounded up to a multiple of 16) */
+    void (*wino_weights_gradient)(float *dw, const float *m, int64_t fs, int64_t n);
 } fd_rows;
 
 /* The table for fd_cpu_isa(). */

@@ -28,7 +28,8 @@ const fd_rows FD_ISA(fd_rows) = {
     .dot = FD_ISA(dot),
     .wino_input = FD_ISA(wino_input),
     .wino_weights = FD_ISA(wino_weights),
-    .wino_product = FD_ISA(wino_product),
     .wino_output = FD_ISA(wino_output),
-    .wino_width = VL == 16 ? 64 : 16,
+    .wino_gradient = FD_ISA(wino_gradient),
+    .wino_weights_gradient = FD_ISA(wino_weights_gradient),
+    .strip = VL == 16 ? 64 : 2 * VL,
 };

@@ -12,15 +12,19 @@
 #define PA2 (PA * PA)
 #define PB2 (PB * PB)
 
-/* t = B' d */
-ALWAYS void in6(vf t[6], const vf d[6]) {
-    vf ea = d[4] - PB2 * d[2], oa = d[3] - PB2 * d[1], eb = d[4] - PA2 * d[2], ob = d[3] - PA2 * d[1];
-    t[0] = (d[4] - (PA2 + PB2) * d[2]) + PA2 * PB2 * d[0];
-    t[1] = ea + PA * oa;
-    t[2] = ea - PA * oa;
-    t[3] = eb + PB * ob;
-    t[4] = eb - PB * ob;
-    t[5] = (d[5] - (PA2 + PB2) * d[3]) + PA2 * PB2 * d[1];
+/* Rows 0..2 (part 0) or 3..5 (part 1) of B' d: half of a transform at a time keeps everything in registers. */
+ALWAYS void in3(vf t[3], const vf d[6], int part) {
+    if (part == 0) {
+        vf e = d[4] - PB2 * d[2], o = d[3] - PB2 * d[1];
+        t[0] = (d[4] - (PA2 + PB2) * d[2]) + PA2 * PB2 * d[0];
+        t[1] = e + PA * o;
+        t[2] = e - PA * o;
+    } else {
+        vf e = d[4] - PA2 * d[2], o = d[3] - PA2 * d[1];
+        t[0] = e + PB * o;
+        t[1] = e - PB * o;
+        t[2] = (d[5] - (PA2 + PB2) * d[3]) + PA2 * PB2 * d[1];
+    }
 }
 
 /* t = G g */
@@ -44,98 +48,204 @@ ALWAYS void out4(vf y[4], const vf m[6]) {
     y[3] = (m[5] + PA2 * PA * da) + PB2 * PB * db;
 }
 
-/* Part `part` (VL channels) of the 16 channels of a pixel; `half`: where channels 8..15 lie relative to 0..7, 0 when
- * there are none. */
-ALWAYS vf pixel_get(const void *p, int64_t at, int bf16, int64_t half, int part) {
-#if VL == 16
-    if (half == 8) return vget(p, at, bf16);
-    float lane[16] = {0};
-    for (int i = 0; i < 8; i++) lane[i] = bf16 ? fd_bf16_to_f32(((const uint16_t *)p)[at + i]) : ((const float *)p)[at + i];
-    for (int i = 0; i < 8 && half; i++)
-        lane[8 + i] = bf16 ? fd_bf16_to_f32(((const uint16_t *)p)[at + half + i]) : ((const float *)p)[at + half + i];
-    return vload(lane);
-#else
-    int c = part * VL;
-    if (c < 8) return vget(p, at + c, bf16);
-    return half ? vget(p, at + half + c - 8, bf16) : (vf){0};
-#endif
+/* t = A y, the transpose of out4 */
+ALWAYS void grad6(vf t[6], const vf y[4]) {
+    vf ea = y[0] + PA2 * y[2], oa = PA * y[1] + PA2 * PA * y[3], eb = y[0] + PB2 * y[2], ob = PB * y[1] + PB2 * PB * y[3];
+    t[0] = y[0];
+    t[1] = ea + oa;
+    t[2] = ea - oa;
+    t[3] = eb + ob;
+    t[4] = eb - ob;
+    t[5] = y[3];
 }
-ALWAYS void pixel_put(void *p, int64_t at, int bf16, int64_t half, int part, vf v) {
+
+/* g = G' m, the transpose of weight6 */
+ALWAYS void weight3(vf g[3], const vf m[6]) {
+    const float n0 = 1 / (PA2 * PB2), na = 1 / (2 * PA2 * (PA2 - PB2)), nb = 1 / (2 * PB2 * (PB2 - PA2));
+    vf sa = (m[1] + m[2]) * na, da = (m[1] - m[2]) * (na * PA), sb = (m[3] + m[4]) * nb, db = (m[3] - m[4]) * (nb * PB);
+    g[0] = m[0] * n0 + (sa + sb);
+    g[1] = da + db;
+    g[2] = m[5] + (PA2 * sa + PB2 * sb);
+}
+
+/* ---- 16 channels of a pixel -------------------------------------------------------------------------------------- */
+
+/* How they lie: 16 in a row, two rows of 8 (the second may be missing), or each in a plane of its own. */
+enum { ROW, HALVES, PLANES };
+
+ALWAYS float number(const void *p, int64_t at, int bf16) {
+    return bf16 ? fd_bf16_to_f32(((const uint16_t *)p)[at]) : ((const float *)p)[at];
+}
+
 #if VL == 16
-    if (half == 8) {
-        vput(p, at, bf16, v);
-        return;
+typedef float v8 __attribute__((vector_size(32)));
+typedef v8 v8_anywhere __attribute__((aligned(4), may_alias));
+typedef uint32_t v8u __attribute__((vector_size(32)));
+typedef uint16_t v8h __attribute__((vector_size(16)));
+typedef v8h v8h_anywhere __attribute__((aligned(2), may_alias));
+
+ALWAYS v8 get8(const void *p, int64_t at, int bf16) {
+    if (!bf16) return *(const v8_anywhere *)((const float *)p + at);
+    return (v8)(__builtin_convertvector(*(const v8h_anywhere *)((const uint16_t *)p + at), v8u) << 16);
+}
+#endif
+
+/* Part `part` (VL of them) of the 16. */
+ALWAYS vf pixel_get(const fd_tile *t, int64_t pixel, int bf16, int layout, int part) {
+    const int64_t at = pixel * t->step;
+    if (layout == PLANES) {
+        float lane[VL] = {0};
+        for (int i = 0; i < VL && part * VL + i < t->channels; i++)
+            lane[i] = number(t->p, at + (part * VL + i) * t->plane, bf16);
+        return vload(lane);
     }
-    float lane[16];
-    vstore(lane, v);
-    for (int i = 0; i < (half ? 16 : 8); i++) {
-        int64_t to = at + (i < 8 ? i : half + i - 8);
-        if (bf16) ((uint16_t *)p)[to] = fd_f32_to_bf16(lane[i]);
-        else ((float *)p)[to] = lane[i];
-    }
+    if (layout == ROW) return vget(t->p, at + part * VL, bf16);
+#if VL == 16
+    v8 high = {0};
+    if (t->half) high = get8(t->p, at + t->half, bf16);
+    return __builtin_shufflevector(get8(t->p, at, bf16), high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 #else
-    int c = part * VL;
-    if (c < 8) vput(p, at + c, bf16, v);
-    else if (half) vput(p, at + half + c - 8, bf16, v);
+    if (part * VL < 8) return vget(t->p, at + part * VL, bf16);
+    return t->half ? vget(t->p, at + t->half + part * VL - 8, bf16) : (vf){0};
 #endif
 }
 
-ALWAYS void input(float *v, int64_t fs, const fd_tile *t, int bf16, int plain, int inside) {
-    const int64_t half = plain ? 8 : t->half;
-    for (int part = 0; part < 16 / VL; part++) {
-        vf mid[6][6];
-        for (int j = 0; j < 6; j++) {
-            vf d[6], r[6];
-            for (int i = 0; i < 6; i++) {
-                int y = t->y - 1 + i, x = t->x - 1 + j;
-                int there = inside || (y >= 0 && y < t->h && x >= 0 && x < t->w);
-                d[i] = there ? pixel_get(t->p, ((int64_t)y * t->w + x) * t->step, bf16, half, part) : (vf){0};
-            }
-            in6(r, d);
-            for (int i = 0; i < 6; i++) mid[i][j] = r[i];
+ALWAYS void pixel_put(const fd_tile *t, int64_t pixel, int bf16, int layout, int part, vf v) {
+    const int64_t at = pixel * t->step;
+    void *p = (void *)t->p;
+    if (layout == PLANES) {
+        float lane[VL];
+        vstore(lane, v);
+        for (int i = 0; i < VL && part * VL + i < t->channels; i++) {
+            int64_t to = at + (part * VL + i) * t->plane;
+            if (bf16) ((uint16_t *)p)[to] = fd_f32_to_bf16(lane[i]);
+            else ((float *)p)[to] = lane[i];
         }
-        for (int i = 0; i < 6; i++) {
-            vf r[6];
-            in6(r, mid[i]);
-            for (int j = 0; j < 6; j++) vstore(v + (6 * i + j) * fs + part * VL, r[j]);
-        }
+    } else if (layout == ROW) {
+        vput(p, at + part * VL, bf16, v);
+    } else {
+#if VL == 16
+        uint16_t half[16];
+        if (bf16) vput(half, 0, 1, v);
+        const size_t bytes = bf16 ? 16 : 32;
+        const char *from = bf16 ? (const char *)half : (const char *)&v;
+        memcpy((char *)p + at * (bf16 ? 2 : 4), from, bytes);
+        if (t->half) memcpy((char *)p + (at + t->half) * (bf16 ? 2 : 4), from + bytes, bytes);
+#else
+        if (part * VL < 8) vput(p, at + part * VL, bf16, v);
+        else if (t->half) vput(p, at + t->half + part * VL - 8, bf16, v);
+#endif
     }
+}
+
+/* Calls one of the bodies below with constants it can be specialised for. */
+#define FOR_LAYOUT(body, ...)                                                                   \
+    do {                                                                                        \
+        if (t->plane) body(__VA_ARGS__, t->dt == FD_BF16, PLANES);                              \
+        else if (t->half != 8) body(__VA_ARGS__, t->dt == FD_BF16, HALVES);                     \
+        else if (t->dt == FD_BF16) body(__VA_ARGS__, 1, ROW);                                   \
+        else body(__VA_ARGS__, 0, ROW);                                                         \
+    } while (0)
+
+/* ---- tiles ------------------------------------------------------------------------------------------------------- */
+
+/* The pixel at row y, column x of the picture, zero outside it. */
+ALWAYS vf pixel_or_zero(const fd_tile *t, int y, int x, int inside, int bf16, int layout, int part) {
+    if (!inside && (y < 0 || y >= t->h || x < 0 || x >= t->w)) return (vf){0};
+    return pixel_get(t, (int64_t)y * t->w + x, bf16, layout, part);
+}
+
+ALWAYS void input(float *v, int64_t fs, const fd_tile *t, int inside, int bf16, int layout) {
+    for (int part = 0; part < 16 / VL; part++)
+        for (int half = 0; half < 2; half++) {
+            vf mid[3][6];
+#pragma GCC unroll 6
+            for (int j = 0; j < 6; j++) {
+                vf d[6], r[3];
+#pragma GCC unroll 6
+                for (int i = 0; i < 6; i++)
+                    d[i] = pixel_or_zero(t, t->y - 1 + i, t->x - 1 + j, inside, bf16, layout, part);
+                in3(r, d, half);
+#pragma GCC unroll 3
+                for (int i = 0; i < 3; i++) mid[i][j] = r[i];
+            }
+#pragma GCC unroll 3
+            for (int i = 0; i < 3; i++) {
+                vf r[6];
+                in3(r, mid[i], 0);
+                in3(r + 3, mid[i], 1);
+#pragma GCC unroll 6
+                for (int j = 0; j < 6; j++) vstore(v + (6 * (3 * half + i) + j) * fs + part * VL, r[j]);
+            }
+        }
 }
 
 void FD_ISA(wino_input)(float *v, int64_t fs, const fd_tile *t) {
-    int inside = t->y >= 1 && t->x >= 1 && t->y + 5 <= t->h && t->x + 5 <= t->w, half = t->dt == FD_BF16;
-    if (t->half != 8) input(v, fs, t, half, 0, 0);
-    else if (half) input(v, fs, t, 1, 1, 0);
-    else if (inside) input(v, fs, t, 0, 1, 1);
-    else input(v, fs, t, 0, 1, 0);
+    const int inside = t->y >= 1 && t->x >= 1 && t->y + 5 <= t->h && t->x + 5 <= t->w;
+    if (inside) FOR_LAYOUT(input, v, fs, t, 1);
+    else FOR_LAYOUT(input, v, fs, t, 0);
 }
 
-ALWAYS void output(const fd_tile *t, const float *m, int64_t fs, const float *bias, int bf16, int plain) {
-    const int64_t half = plain ? 8 : t->half;
-    const int rows = t->h - t->y < 4 ? t->h - t->y : 4, cols = t->w - t->x < 4 ? t->w - t->x : 4;
+ALWAYS void output(const fd_tile *t, const float *m, int64_t fs, const float *bias, int inside, int bf16, int layout) {
     for (int part = 0; part < 16 / VL; part++) {
-        vf mid[4][6], b = bias ? vload(bias + part * VL) : (vf){0};
+        vf mid[4][6], b = vload(bias + part * VL);
+#pragma GCC unroll 6
         for (int j = 0; j < 6; j++) {
             vf d[6], r[4];
+#pragma GCC unroll 6
             for (int i = 0; i < 6; i++) d[i] = vload(m + (6 * i + j) * fs + part * VL);
             out4(r, d);
+#pragma GCC unroll 4
             for (int i = 0; i < 4; i++) mid[i][j] = r[i];
         }
-        for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
             vf r[4];
+            if (!inside && t->y + i >= t->h) break;
             out4(r, mid[i]);
-            int64_t at = ((int64_t)(t->y + i) * t->w + t->x) * t->step;
+#pragma GCC unroll 4
             for (int j = 0; j < 4; j++)
-                if (j < cols) pixel_put((void *)t->p, at + j * t->step, bf16, half, part, r[j] + b);
+                if (inside || t->x + j < t->w)
+                    pixel_put(t, (int64_t)(t->y + i) * t->w + t->x + j, bf16, layout, part, r[j] + b);
         }
     }
 }
 
 void FD_ISA(wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias) {
-    if (t->half != 8) output(t, m, fs, bias, t->dt == FD_BF16, 0);
-    else if (t->dt == FD_BF16) output(t, m, fs, bias, 1, 1);
-    else output(t, m, fs, bias, 0, 1);
+    if (t->y + 4 <= t->h && t->x + 4 <= t->w) FOR_LAYOUT(output, t, m, fs, bias, 1);
+    else FOR_LAYOUT(output, t, m, fs, bias, 0);
 }
+
+ALWAYS void gradient(float *v, int64_t fs, const fd_tile *t, float *sum, int inside, int bf16, int layout) {
+    for (int part = 0; part < 16 / VL; part++) {
+        vf mid[6][4], total = vload(sum + part * VL);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            vf y[4], r[6];
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) y[i] = pixel_or_zero(t, t->y + i, t->x + j, inside, bf16, layout, part);
+            total += (y[0] + y[1]) + (y[2] + y[3]);
+            grad6(r, y);
+#pragma GCC unroll 6
+            for (int i = 0; i < 6; i++) mid[i][j] = r[i];
+        }
+        vstore(sum + part * VL, total);
+#pragma GCC unroll 6
+        for (int i = 0; i < 6; i++) {
+            vf r[6];
+            grad6(r, mid[i]);
+#pragma GCC unroll 6
+            for (int j = 0; j < 6; j++) vstore(v + (6 * i + j) * fs + part * VL, r[j]);
+        }
+    }
+}
+
+void FD_ISA(wino_gradient)(float *v, int64_t fs, const fd_tile *t, float *sum) {
+    if (t->y + 4 <= t->h && t->x + 4 <= t->w) FOR_LAYOUT(gradient, v, fs, t, sum, 1);
+    else FOR_LAYOUT(gradient, v, fs, t, sum, 0);
+}
+
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
 
 void FD_ISA(wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int64_t n) {
     for (int64_t k = 0; k < n; k += VL) {
@@ -153,69 +263,24 @@ void FD_ISA(wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int
     }
 }
 
-/* m[rows][cols vectors] = v u in registers: v [rows][C], u [C][width]. */
-ALWAYS void product(int rows, int cols, int64_t c, const float *v, int64_t ldv, const float *u, float *m, int64_t width) {
-    vf acc[14][4];
-#pragma GCC unroll 14
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < cols; j++) acc[i][j] = (vf){0};
-    for (int64_t p = 0; p < c; p++) {
-        vf uv[4];
-#pragma GCC unroll 4
-        for (int j = 0; j < cols; j++) uv[j] = vload(u + p * width + j * VL);
-#pragma GCC unroll 14
-        for (int i = 0; i < rows; i++) {
-            vf x = vset(v[i * ldv + p]);
-#pragma GCC unroll 4
-            for (int j = 0; j < cols; j++) acc[i][j] += x * uv[j];
+void FD_ISA(wino_weights_gradient)(float *dw, const float *m, int64_t fs, int64_t n) {
+    for (int64_t c = 0; c < n; c += VL) {
+        vf mid[3][6];
+        float lane[9][VL], turned[VL * 9];
+        for (int j = 0; j < 6; j++) {
+            vf d[6], r[3];
+            for (int i = 0; i < 6; i++) d[i] = vload(m + (6 * i + j) * fs + c);
+            weight3(r, d);
+            for (int i = 0; i < 3; i++) mid[i][j] = r[i];
         }
-    }
-#pragma GCC unroll 14
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < cols; j++) vstore(m + i * width + j * VL, acc[i][j]);
-}
-
-#define ROWS(n, cols) case n: product(n, cols, c, v, ldv, u, m, width); break;
-#define ROWS4(cols) ROWS(1, cols) ROWS(2, cols) ROWS(3, cols) ROWS(4, cols)
-#define ROWS6(cols) ROWS4(cols) ROWS(5, cols) ROWS(6, cols)
-#define ROWS8(cols) ROWS6(cols) ROWS(7, cols) ROWS(8, cols)
-#define ROWS12(cols) ROWS8(cols) ROWS(9, cols) ROWS(10, cols) ROWS(11, cols) ROWS(12, cols)
-#define PRODUCT(cols, some)                                                                                        \
-    static void product##cols(int rows, int64_t c, const float *v, int64_t ldv, const float *u, float *m, int64_t width) { \
-        switch (rows) { some(cols) }                                                                               \
-    }
-#if VL == 16
-PRODUCT(1, ROWS12)
-PRODUCT(2, ROWS12)
-PRODUCT(3, ROWS8)
-PRODUCT(4, ROWS6)
-#else
-PRODUCT(2, ROWS6)
-#endif
-
-void FD_ISA(wino_product)(int64_t n, int64_t c, int64_t width, const float *v, int64_t ldv, const float *u, float *m) {
-#if VL == 16
-    static const int most[] = {0, 12, 12, 8, 6};
-    int64_t parts = (n + most[width / 16] - 1) / most[width / 16];
-#else
-    int64_t parts = (n + 5) / 6;
-#endif
-    int64_t at = 0;
-    for (int64_t i = 0; i < parts; i++) {         /* as even as possible */
-        int rows = (int)(n / parts + (i < n % parts));
-        const float *row = v + at * ldv;
-#if VL == 16
-        switch (width) {
-        case 64: product4(rows, c, row, ldv, u, m + at * width, width); break;
-        case 48: product3(rows, c, row, ldv, u, m + at * width, width); break;
-        case 32: product2(rows, c, row, ldv, u, m + at * width, width); break;
-        default: product1(rows, c, row, ldv, u, m + at * width, width);
+        for (int i = 0; i < 3; i++) {
+            vf r[3];
+            weight3(r, mid[i]);
+            for (int j = 0; j < 3; j++) vstore(lane[3 * i + j], r[j]);
         }
-#else
-        for (int64_t j = 0; j < width; j += 2 * VL) product2(rows, c, row, ldv, u + j, m + at * width + j, width);
-#endif
-        at += rows;
+        for (int l = 0; l < VL; l++)
+            for (int k = 0; k < 9; k++) turned[9 * l + k] = lane[k][l];
+        const int64_t count = 9 * (n - c < VL ? n - c : VL);
+        for (int64_t i = 0; i < count; i++) dw[9 * c + i] += turned[i];
     }
 }
