@@ -21,7 +21,7 @@ const char *fdistill_status_name(fdistill_status status) { return fd_status_name
 
 fdistill_context *fdistill_context_new(void) {
     fdistill_context *ctx = fd_alloc(NULL, sizeof *ctx);
-    if (ctx) ctx->c.quiet = true;
+    if (ctx) ctx->c.quiet = ctx->c.silent = true;
     return ctx;
 }
 

@@ -19,7 +19,7 @@ static fd_status check(fd_ctx *c, const fd_net *net, const int32_t *classes, int
     const fd_net_config *k = &net->config;
     size_t each = (size_t)k->image_channels * (size_t)k->resolution * (size_t)k->resolution;
     if (n < 0 || fd_mul_size((size_t)n, each) > image_bytes)
-        return FD_FAIL(c, FD_E_ARG, "fdistill_generate: %lld images take %zu bytes each, but the memory given has %zu",
+        return FD_FAIL(c, FD_E_ARG, "fdistill_generate: %lld images take %zu bytes each, but the memory has %zu",
                        (long long)n, each, image_bytes);
     if (s->steps < 1 || s->steps > 10000)
         return FD_FAIL(c, FD_E_ARG, "fdistill_generate: steps is %d, not in 1…10000", s->steps);

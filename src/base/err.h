@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum {
     FD_OK = 0,
@@ -33,6 +34,10 @@ typedef struct fd_ctx {
     int line;
     int threads;                     /* compute threads; 0 = one per available core             */
     bool quiet;                      /* no progress bars                                        */
+    bool silent;                     /* nothing on stdout and stderr: the public API            */
+    /* Long runs ask it after every step, from their own thread; false: save and stop, as after a signal. NULL: none. */
+    bool (*watch)(void *user, int64_t done, int64_t total);
+    void *watch_user;
 } fd_ctx;
 
 /* Records a failure (if it is the first) and returns `code`, so that `return FD_FAIL(...)` reads well. */

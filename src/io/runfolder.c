@@ -95,7 +95,7 @@ fd_status fd_run_log(fd_ctx *ctx, fd_run *r, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
-    if (!r->quiet) {
+    if (!r->quiet && !ctx->silent) {
         printf("%s\n", line);
         fflush(stdout);
     }

@@ -33,6 +33,7 @@ typedef struct fd_job_options {
     int64_t tick;              /* --tick: images per tick                                                 */
     int snap, dump;            /* --snap, --dump: ticks per snapshot and state; 0 = only at the end       */
     int grid;                  /* pictures per row and column of the grids; 0 = none                      */
+    char *folder;              /* out, 4096 bytes: the run's folder, once it is known; NULL = not wanted  */
 } fd_job_options;
 
 /* Constant, or falling to zero over the last part of the run. lr(x) for x = images / duration:

@@ -176,12 +176,17 @@ static fd_status end_tick(fd_ctx *ctx, fd_job *job, clock_state *t, const char *
     return FD_OK;
 }
 
-static fd_status stop_for_signal(fd_ctx *ctx, fd_job *job, const char *fixed) {
+static bool asked_to_stop(const fd_ctx *ctx, const fd_job *job) {
+    return fd_interrupted() || (ctx->watch && !ctx->watch(ctx->watch_user, (int64_t)job->count.images, (int64_t)job->o->duration));
+}
+
+static fd_status stop_early(fd_ctx *ctx, fd_job *job, const char *fixed) {
+    const char *by = fd_interrupted() ? fd_interrupt_name() : "the caller";
     FD_TRY(save_state(ctx, job, fixed));
     FD_TRY(fd_run_log(ctx, &job->run, "Stopped by %s at %.1f kimg; the same command with --resume goes on",
-                      fd_interrupt_name(), job->count.images / 1e3));
-    return FD_FAIL(ctx, FD_E_CANCELLED, "stopped by %s; state saved in %s; the same command with --resume goes on",
-                   fd_interrupt_name(), job->run.path);
+                      by, job->count.images / 1e3));
+    return FD_FAIL(ctx, FD_E_CANCELLED, "stopped by %s; state saved in %s; the same command with --resume goes on", by,
+                   job->run.path);
 }
 
 static fd_status one_step(fd_ctx *ctx, fd_job *job) {
@@ -216,7 +221,7 @@ static fd_status run_to_end(fd_ctx *ctx, fd_job *job, const char *fixed) {
         /* A tick ends where the image counter passes a multiple of its length, whenever the run was interrupted. */
         if (last || job->count.images >= (job->count.tick + 1) * (double)job->o->tick)
             s = end_tick(ctx, job, &t, fixed, last);
-        if (s == FD_OK && !last && fd_interrupted()) s = stop_for_signal(ctx, job, fixed);
+        if (s == FD_OK && asked_to_stop(ctx, job) && !last) s = stop_early(ctx, job, fixed);
     }
     fd_progress_end(&bar);
     return s;
@@ -229,6 +234,7 @@ fd_status fd_job_run(fd_ctx *ctx, fd_job *job) {
     fd_status s = fd_state_add(ctx, &job->state, "counters", FD_ST_F64, &job->count,
                                (int64_t)(sizeof job->count / sizeof(double)));
     if (s == FD_OK) s = open_folder(ctx, job, fixed);
+    if (s == FD_OK && job->o->folder) snprintf(job->o->folder, 4096, "%s", job->run.path);
     if (s == FD_OK) s = run_to_end(ctx, job, fixed);
     fd_run_close(&job->run);
     fd_arena_free(&a);

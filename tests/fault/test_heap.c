@@ -3,9 +3,9 @@
  *
  *   1. After warm-up a step makes no heap call: running a plan, training, distilling. What oneDNN and OpenMP
  *      do inside (a few hundred bytes of book-keeping) is beyond our reach; it is told apart and reported.
- *   2. The libraries under the parsers of JPEG and JSON run out of memory at every single call: no crash, an error with
- *      words, nothing lost. (libpng takes its memory from us, see test_nomem.c; libzip 1.7 itself frees a wrong pointer
- *      when one of its allocations fails.)
+ *   2. The libraries under the parsers of JPEG and JSON run out of memory at every single call: no crash, an error
+ *      with words, nothing lost. (libpng takes its memory from us, see test_nomem.c; libzip 1.7 itself frees a wrong
+ *      pointer when one of its allocations fails.)
  */
 #include <errno.h>
 #include <link.h>
@@ -26,7 +26,7 @@
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
 
-/* ---- the heap ----------------------------------------------------------------------------------------------------- */
+/* ---- the heap -------------------------------------------------------------------------------------------------- */
 
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t), __libc_free(void *);
@@ -43,8 +43,8 @@ static struct { uintptr_t from, to; } lib_code[16];
 static int lib_codes;
 
 static int find_libraries(struct dl_phdr_info *info, size_t size, void *user) {
-    if (!strstr(info->dlpi_name, "libdnnl") && !strstr(info->dlpi_name, "libstdc++") && !strstr(info->dlpi_name, "libgomp"))
-        return 0;
+    const char *name = info->dlpi_name;
+    if (!strstr(name, "libdnnl") && !strstr(name, "libstdc++") && !strstr(name, "libgomp")) return 0;
     for (int i = 0; i < info->dlpi_phnum && lib_codes < 16; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
         if (p->p_type != PT_LOAD || !(p->p_flags & PF_X)) continue;
@@ -94,7 +94,7 @@ void free(void *p) {
     __libc_free(p);
 }
 
-/* ---- 1: no heap call per step --------------------------------------------------------------------------------------- */
+/* ---- 1: no heap call per step ---------------------------------------------------------------------------------- */
 
 enum { N = 2, SIDE = 8, EACH = 3 * SIDE * SIDE };
 static fd_ctx ctx;
@@ -138,7 +138,8 @@ static void no_heap_call(const char *what, step run, void *self) {
     all = heap_calls - all;
     theirs = lib_calls - theirs;
     assert_int_equal(fd_alloc_calls() - ours, 0);
-    print_message("%s: 0 heap calls per step, and %ld of the libraries, none above %ld bytes\n", what, theirs / 6, (long)lib_largest);
+    print_message("%s: 0 heap calls per step, and %ld of the libraries, none above %ld bytes\n", what, theirs / 6,
+                  (long)lib_largest);
     if (all != theirs) fail_msg("%s: %ld heap calls in 6 steps that are our own", what, all - theirs);
     assert_true(lib_largest <= 4096);
 }
@@ -189,7 +190,8 @@ static void test_training(void **state) {
         t.v = fd_alloc(&ctx, bytes);
         t.average = fd_alloc(&ctx, bytes);
         assert_true(t.m && t.v && t.average);
-        assert_int_equal(fd_edm_step_open(&ctx, t.net, &(fd_edm_step_spec){.n = N, .dtype = (fd_dtype)dtype}, &t.s), FD_OK);
+        fd_edm_step_spec spec = {.n = N, .dtype = (fd_dtype)dtype};
+        assert_int_equal(fd_edm_step_open(&ctx, t.net, &spec, &t.s), FD_OK);
         no_heap_call(dtype ? "training bf16" : "training f32", train_step, &t);
         fd_edm_step_close(&t.s);
         fd_free(t.m);
@@ -238,7 +240,7 @@ static void test_distilling(void **state) {
     fd_net_free(s.nets.heads);
 }
 
-/* ---- 2: libraries without memory ------------------------------------------------------------------------------------- */
+/* ---- 2: libraries without memory ------------------------------------------------------------------------------- */
 
 static const char json_text[] =
     "{\"labels\": [[\"a\", 1.5], [\"b\\u00e9\", null]], \"x\": {\"y\": [true, -3]}}";
@@ -264,7 +266,8 @@ static void exhaust(const char *name, work w) {
         fail_at = 0;
         failures += s != FD_OK;
         if (s != c.code || (s != FD_OK && !c.message[0])) fail_msg("%s, call %ld: a failure without words", name, n);
-        if (heap_live != before) fail_msg("%s, call %ld of %ld: %ld blocks were lost (%s)", name, n, calls, heap_live - before, c.message);
+        if (heap_live != before)
+            fail_msg("%s, call %ld of %ld: %ld blocks were lost (%s)", name, n, calls, heap_live - before, c.message);
     }
     print_message("%s: %ld calls, %ld refused ones were failures\n", name, calls, failures);
     assert_true(failures > 0);

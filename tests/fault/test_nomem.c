@@ -22,7 +22,7 @@ static char folder[64];
 static char net_file[96], set_file[96], npz_file[96], out_file[96];
 static fd_net *teacher, *heads;
 
-/* ---- the harness ------------------------------------------------------------------------------------------------ */
+/* ---- the harness ----------------------------------------------------------------------------------------------- */
 
 typedef fd_status (*work)(fd_ctx *ctx);
 
@@ -53,7 +53,7 @@ static void exhaust(const char *name, work w) {
     print_message("%s: %llu allocations\n", name, (unsigned long long)calls);
 }
 
-/* ---- what is made first ----------------------------------------------------------------------------------------- */
+/* ---- what is made first ---------------------------------------------------------------------------------------- */
 
 static fd_net_config tiny(void) {
     fd_net_config k;
@@ -114,7 +114,7 @@ static int teardown(void **state) {
     return rmdir(folder);      /* fails when a temporary file was left behind */
 }
 
-/* ---- the pieces of work ----------------------------------------------------------------------------------------- */
+/* ---- the pieces of work ---------------------------------------------------------------------------------------- */
 
 static fd_status load_net(fd_ctx *ctx) {
     fd_net *net;

@@ -21,7 +21,8 @@ const char *fuzz_file(const uint8_t *data, size_t size) {
 void fuzz_judge(const fd_ctx *ctx, fd_status s) {
     bool words = ctx->message[0] != 0;
     if (s == ctx->code && (s != FD_OK) == words) return;
-    fprintf(stderr, "status %s, but the context has %s, message '%s'\n", fd_status_name(s), fd_status_name(ctx->code), ctx->message);
+    fprintf(stderr, "status %s, but the context has %s, message '%s'\n", fd_status_name(s),
+            fd_status_name(ctx->code), ctx->message);
     abort();
 }
 

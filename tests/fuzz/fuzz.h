@@ -1,5 +1,6 @@
 /* fuzz.h — what the targets share. A target is one file with LLVMFuzzerTestOneInput: with clang (FD_FUZZ) libFuzzer
- * calls it, otherwise replay.c does. Whatever the bytes are, it must return, lose no memory and touch only its own. */
+ * calls it, otherwise replay.c does. Whatever the bytes are, it must return, lose no memory and touch only its own.
+ */
 #ifndef FD_TESTS_FUZZ_H
 #define FD_TESTS_FUZZ_H
 

@@ -8,7 +8,8 @@ static fd_status round_trip(fd_ctx *ctx, const json_t *v) {
     fd_arena arena = {0};
     json_t *again = NULL;
     const char *first = fd_json_dump(ctx, &arena, v, 2), *second = NULL;
-    fd_status s = first ? fd_json_parse(ctx, (fd_bytes){(const uint8_t *)first, strlen(first)}, "again", &again) : FD_E_NOMEM;
+    fd_status s = FD_E_NOMEM;
+    if (first) s = fd_json_parse(ctx, (fd_bytes){(const uint8_t *)first, strlen(first)}, "again", &again);
     if (s == FD_OK) second = fd_json_dump(ctx, &arena, again, 2);
     if (s == FD_OK && (!second || strcmp(first, second))) {
         fprintf(stderr, "%s\nbecame\n%s\n", first, second ? second : "nothing");

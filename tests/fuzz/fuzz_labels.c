@@ -5,7 +5,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *path = fuzz_file(data, size);
     if (!path) return 0;
-    fd_source_file file[] = {{"00000/a.png", "", -1}, {"00000/b.png", "", -1}, {"c.png", "", -1}, {"dataset.json", path, -1}};
+    fd_source_file file[] = {{"00000/a.png", "", -1}, {"00000/b.png", "", -1}, {"c.png", "", -1},
+                             {"dataset.json", path, -1}};
     fd_source source = {.path = "set", .file = file, .n = 4, .json = 3};
     const int64_t image[] = {0, 1, 2};
     for (int report = 0; report < 2; report++) {

@@ -13,7 +13,8 @@ static fd_status read_all(fd_ctx *ctx, fd_zip *z) {
         if (s == FD_OK) fuzz_touch(bytes.data, bytes.size);
         if (s == FD_OK) fuzz_judge(&own, fd_npy_parse(&own, &arena, bytes, fd_zip_name(z, i), &a));
         fd_arena_free(&arena);
-        if (fd_zip_find(z, fd_zip_name(z, i)) < 0) return FD_FAIL(ctx, FD_E_FORMAT, "a member is not found by its name");
+        if (fd_zip_find(z, fd_zip_name(z, i)) < 0)
+            return FD_FAIL(ctx, FD_E_FORMAT, "a member is not found by its name");
     }
     return FD_OK;
 }

@@ -1,5 +1,5 @@
-/* Runs a target without libFuzzer: every file of a corpus folder, then `count` mutations of them. The mutations depend
- * on nothing but their number, so a failure happens again: TARGET FOLDER COUNT [FIRST].
+/* Runs a target without libFuzzer: every file of a corpus folder, then `count` mutations of them. The mutations
+ * depend on nothing but their number, so a failure happens again: TARGET FOLDER COUNT [FIRST].
  *
  * On a crash the input is left in crash-<target>.bin in the working folder, for TARGET crash-<target>.bin 0. */
 #include <dirent.h>
@@ -24,7 +24,7 @@ static uint8_t *input;            /* its end is the end of the block, so that sa
 static size_t input_size;
 static char crash_name[64];
 
-/* ---- the input that kills ---------------------------------------------------------------------------------------- */
+/* ---- the input that kills -------------------------------------------------------------------------------------- */
 
 static void keep_input(void) {
     int fd = open(crash_name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
@@ -51,7 +51,7 @@ static void arm(const char *program) {
     for (size_t i = 0; i < FD_COUNT(deadly); i++) signal(deadly[i], on_signal);
 }
 
-/* ---- mutations --------------------------------------------------------------------------------------------------- */
+/* ---- mutations ------------------------------------------------------------------------------------------------- */
 
 static uint64_t state;
 static uint64_t draw(void) {      /* splitmix64 */
@@ -74,7 +74,8 @@ static void put_number(uint8_t *p, size_t size) {
 }
 
 static size_t put_digits(uint8_t *p, size_t size) {
-    static const char *const nasty[] = {"-1", "0", "1e309", "9223372036854775808", "4294967296", "65536", "-0.0", "1.5", "null", "[]", "\"\"", "{}"};
+    static const char *const nasty[] = {"-1", "0", "1e309", "9223372036854775808", "4294967296",
+                                        "65536", "-0.0", "1.5", "null", "[]", "\"\"", "{}"};
     const char *text = nasty[below(FD_COUNT(nasty))];
     size_t at = below(size), end, n = strlen(text);
     for (size_t i = 0; i < size && !(p[at] >= '0' && p[at] <= '9'); i++) at = (at + 1) % size;
@@ -119,7 +120,7 @@ static size_t mutate(uint8_t *p, size_t size) {
     return size;
 }
 
-/* ---- running ----------------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------------------------- */
 
 static int run(const uint8_t *data, size_t size, const char *what) {
     input = malloc(size ? size : 1);
@@ -133,7 +134,8 @@ static int run(const uint8_t *data, size_t size, const char *what) {
     int64_t lost = fd_alloc_live() - before;
     if (lost || seconds > 10) {
         keep_input();
-        fprintf(stderr, "%s: lost %" PRId64 " blocks, took %.1f s; the input is in %s\n", what, lost, seconds, crash_name);
+        fprintf(stderr, "%s: lost %" PRId64 " blocks, took %.1f s; the input is in %s\n", what, lost, seconds,
+                crash_name);
     }
     free(input);
     return lost || seconds > 10;
@@ -143,7 +145,8 @@ static int read_file(const char *path, const char *name) {
     struct stat st;
     FILE *f = fopen(path, "rb");
     seed_file *s = &file[files];
-    if (!f || fstat(fileno(f), &st) || st.st_size > LARGEST || files == FILES) return fprintf(stderr, "%s: cannot be used\n", path), 1;
+    if (!f || fstat(fileno(f), &st) || st.st_size > LARGEST || files == FILES)
+        return fprintf(stderr, "%s: cannot be used\n", path), 1;
     snprintf(s->name, sizeof s->name, "%.255s", name);
     s->size = (size_t)st.st_size;
     s->data = malloc(s->size + 1);
@@ -153,7 +156,9 @@ static int read_file(const char *path, const char *name) {
     return bad;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(((const seed_file *)a)->name, ((const seed_file *)b)->name); }
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const seed_file *)a)->name, ((const seed_file *)b)->name);
+}
 
 static int read_corpus(const char *path) {
     DIR *d = opendir(path);

@@ -1,5 +1,7 @@
-/* The public C API: what it says of a network, images in the caller's memory, refusals, cancelling, sizes. */
+/* The public C API: what it says of a network, images in the caller's memory, refusals, cancelling,
+ * sizes; a distillation, stopped and continued. */
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -9,11 +11,12 @@
 #include <cmocka.h>
 
 #include "fdistill.h"
+#include "io/dataset.h"
 #include "models/net.h"
 #include "train/sampler.h"
 
 #define EACH (3 * 8 * 8)
-static char student[64], teacher[64], heads[64];
+static char student[64], teacher[64], heads[64], set[64];
 static fdistill_context *ctx;
 
 static void make_net(char path[64], const char *kind, int classes) {
@@ -41,7 +44,21 @@ static void make_net(char path[64], const char *kind, int classes) {
     fd_net_free(net);
 }
 
+static void make_set(void) {
+    static fd_ctx c;
+    fd_dataset_writer *w;
+    uint8_t pixels[EACH];
+    snprintf(set, sizeof set, "/tmp/fd-test-api-set-%d.zip", (int)getpid());
+    assert_int_equal(fd_dataset_create(&c, set, 3, 8, 8, &w), FD_OK);
+    for (int i = 0; i < 12; i++) {
+        for (int k = 0; k < EACH; k++) pixels[k] = (uint8_t)(20 * i + k % 5);
+        assert_int_equal(fd_dataset_add(&c, w, pixels, -1), FD_OK);
+    }
+    assert_int_equal(fd_dataset_commit(&c, w), FD_OK);
+}
+
 static int setup(void **state) {
+    make_set();
     ctx = fdistill_context_new();
     assert_non_null(ctx);
     make_net(student, "student", 3);
@@ -54,6 +71,7 @@ static int teardown(void **state) {
     unlink(student);
     unlink(teacher);
     unlink(heads);
+    unlink(set);
     fdistill_context_free(ctx);
     return 0;
 }
@@ -145,7 +163,8 @@ static void test_same_bits(void **state) {
         for (int i = 0; i < 5; i++)
             for (int k = 0; k < 3; k++)
                 for (int p = 0; p < 64; p++)
-                    assert_int_equal(got[i * EACH + (batch % 2 ? p * 3 + k : k * 64 + p)], want[i * EACH + k * 64 + p]);
+                    assert_int_equal(got[i * EACH + (batch % 2 ? p * 3 + k : k * 64 + p)],
+                                     want[i * EACH + k * 64 + p]);
     }
     fdistill_context_threads(ctx, 0);
     /* Twice over, the last batch size again: the plan that was kept. */
@@ -189,7 +208,7 @@ static void test_generate_refuses(void **state) {
     fdistill_net *net = open_net(student), *plain = open_net(teacher);
     fdistill_generate_options o;
     const size_t all = 2 * EACH;
-    refuses(net, NULL, NULL, all - 1, "the memory given has 383");
+    refuses(net, NULL, NULL, all - 1, "the memory has 383");
     refuses(net, NULL, (int32_t[]){0, 3}, all, "class 3 of image 1 is not in 0…2");
     refuses(net, NULL, (int32_t[]){-2, 0}, all, "class -2");
     refuses(plain, NULL, (int32_t[]){-1, 0}, all, "has no classes");
@@ -248,11 +267,135 @@ static void test_progress_and_cancel(void **state) {
     fdistill_net_free(net);
 }
 
+/* ---- distillation ---------------------------------------------------------------------------------------------- */
+
+static fdistill_distill_options tiny_run(const char *outdir) {
+    fdistill_distill_options o;
+    fdistill_distill_options_init(&o, sizeof o);
+    o.teacher = teacher;
+    o.data = set;
+    o.outdir = outdir;
+    o.nosubdir = true;
+    o.images = 24;
+    o.batch = 4;
+    o.update_freq = 2;
+    o.n_ema = 1;
+    o.grid = 0;
+    return o;
+}
+
+static void remove_run(const char *folder) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void digest_of(const char *path, char out[65]) {
+    fdistill_net_info i;
+    fdistill_net *net = open_net(path);
+    assert_int_equal(fdistill_net_describe(ctx, net, &i, sizeof i), FDISTILL_OK);
+    assert_true(i.one_step);
+    memcpy(out, i.digest, 65);
+    fdistill_net_free(net);
+}
+
+/* A whole run; one that is stopped and continued gives the same student. */
+static void test_distill(void **state) {
+    static fdistill_distill_result r;
+    char whole[64], parts[64], first[65], second[65];
+    watch w = {.stop_at = 1000};
+    snprintf(whole, sizeof whole, "/tmp/fd-test-api-whole-%d", (int)getpid());
+    snprintf(parts, sizeof parts, "/tmp/fd-test-api-parts-%d", (int)getpid());
+    fdistill_distill_options o = tiny_run(whole);
+    o.progress = count;
+    o.user = &w;
+    fdistill_status s = fdistill_distill(ctx, &o, &r, sizeof r);
+    if (s != FDISTILL_OK) fail_msg("%s", fdistill_message(ctx));
+    assert_int_equal(w.calls, 6);
+    assert_int_equal(w.last, 24);
+    assert_int_equal(w.total, 24);
+    assert_string_equal(r.folder, whole);
+    digest_of(r.student, first);
+
+    o.outdir = parts;
+    o.resume = true;
+    w = (watch){.stop_at = 8};
+    assert_int_equal(fdistill_distill(ctx, &o, &r, sizeof r), FDISTILL_E_CANCELLED);
+    assert_int_equal(w.calls, 2);
+    assert_non_null(strstr(fdistill_message(ctx), "stopped by the caller"));
+    assert_string_equal(r.student, "");
+    w = (watch){.stop_at = 1000};
+    assert_int_equal(fdistill_distill(ctx, &o, &r, sizeof r), FDISTILL_OK);
+    assert_int_equal(w.calls, 4);
+    digest_of(r.student, second);
+    assert_string_equal(first, second);
+    /* Complete: nothing more to do, no result wanted. */
+    w = (watch){.stop_at = 1000};
+    assert_int_equal(fdistill_distill(ctx, &o, NULL, 0), FDISTILL_OK);
+    assert_int_equal(w.calls, 0);
+    remove_run(whole);
+    remove_run(parts);
+}
+
+static void test_distill_refuses(void **state) {
+    static fdistill_distill_result r;
+    fdistill_distill_options o;
+#define WRONG(status, words, ...)                                                                              \
+    do {                                                                                                       \
+        o = tiny_run("/tmp/fd-test-api-never");                                                                \
+        __VA_ARGS__;                                                                                           \
+        assert_int_equal(fdistill_distill(ctx, &o, &r, sizeof r), status);                                     \
+        if (!strstr(fdistill_message(ctx), words)) fail_msg("'%s' lacks '%s'", fdistill_message(ctx), words);  \
+        assert_string_equal(r.folder, "");                                                                     \
+    } while (0)
+    WRONG(FDISTILL_E_ARG, "teacher is not given", o.teacher = NULL);
+    WRONG(FDISTILL_E_ARG, "outdir is not given", o.outdir = "");
+    WRONG(FDISTILL_E_ARG, "divergence", o.divergence = "wasserstein");
+    WRONG(FDISTILL_E_ARG, "spacing", o.ratio_spacing = "even");
+    WRONG(FDISTILL_E_ARG, "lr_decay 'quick'", o.lr_decay = "quick");
+    WRONG(FDISTILL_E_ARG, "lr is nan", o.lr = NAN);
+    WRONG(FDISTILL_E_ARG, "batch is 0", o.batch = 0);
+    WRONG(FDISTILL_E_ARG, "ema[0] is -1", o.ema[0] = -1);
+    WRONG(FDISTILL_E_ARG, "taps[1] is 8", o.ntaps = 2; o.taps[1] = 8);
+    WRONG(FDISTILL_E_ARG, "not below sigma_max", o.sigma_min = 90);
+    WRONG(FDISTILL_E_ARG, "fdistill_distill_options_init", o.size = 8);
+    WRONG(FDISTILL_E_IO, "fd-test-api-nowhere", o.teacher = "/tmp/fd-test-api-nowhere");
+    WRONG(FDISTILL_E_IO, "fd-test-api-nowhere", o.data = "/tmp/fd-test-api-nowhere");
+    assert_int_equal(fdistill_distill(ctx, &o, &r, 3), FDISTILL_E_ARG);
+    assert_int_not_equal(access("/tmp/fd-test-api-never", F_OK), 0);
+}
+
+/* Two threads, a context and a network each, at the same time. */
+static void *generate_alone(void *result) {
+    uint64_t seeds[6] = {0, 1, 2, 3, 4, 5};
+    fdistill_context *mine = fdistill_context_new();
+    fdistill_net *net = NULL;
+    fdistill_status s = fdistill_net_load(mine, student, &net);
+    for (int i = 0; i < 10 && !s; i++) s = fdistill_generate(mine, net, seeds, NULL, 6, NULL, result, 6 * EACH, NULL);
+    fdistill_net_free(net);
+    fdistill_context_free(mine);
+    return s ? mine : NULL;
+}
+
+static void test_two_threads(void **state) {
+    static uint8_t images[2][6 * EACH];
+    pthread_t thread[2];
+    void *failed;
+    for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&thread[i], NULL, generate_alone, images[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(thread[i], &failed), 0);
+        assert_null(failed);
+    }
+    assert_memory_equal(images[0], images[1], sizeof images[0]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_describe),         cmocka_unit_test(test_load_refuses),
         cmocka_unit_test(test_same_bits),        cmocka_unit_test(test_sampler_options),
         cmocka_unit_test(test_generate_refuses), cmocka_unit_test(test_progress_and_cancel),
+        cmocka_unit_test(test_distill),          cmocka_unit_test(test_distill_refuses),
+        cmocka_unit_test(test_two_threads),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
