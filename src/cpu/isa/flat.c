@@ -26,16 +26,34 @@ void FD_ISA(axpby)(void *z, fd_dtype zt, const void *x, fd_dtype xt, float a, co
     }
 }
 
-ALWAYS vf silu_of(vf x) { return x * vsigmoid(x); }
-ALWAYS vf silu_slope(vf x) {
-    vf s = vsigmoid(x);
-    return s * (1.0f + x * (1.0f - s));
+ALWAYS void silu_each(vf *x, int n) {
+    vf s[MANY];
+    EACH(j, n) s[j] = x[j];
+    vsigmoid_each(s, n);
+    EACH(j, n) x[j] *= s[j];
+}
+/* x <- silu'(x) = s (1 + x (1 - s)) */
+ALWAYS void silu_slope_each(vf *x, int n) {
+    vf s[MANY];
+    EACH(j, n) s[j] = x[j];
+    vsigmoid_each(s, n);
+    EACH(j, n) x[j] = s[j] * (1.0f + x[j] * (1.0f - s[j]));
 }
 
 ALWAYS void silu_rows(void *y, const void *x, int bf, int64_t n) {
+    vf v[MANY];
     int64_t i = 0;
-    for (; i + VL <= n; i += VL) vput(y, i, bf, silu_of(vget(x, i, bf)));
-    if (i < n) vput_part(y, i, n - i, bf, silu_of(vget_part(x, i, n - i, bf)));
+    for (; i + MANY * VL <= n; i += MANY * VL) {
+        EACH(j, MANY) v[j] = vget(x, i + j * VL, bf);
+        silu_each(v, MANY);
+        EACH(j, MANY) vput(y, i + j * VL, bf, v[j]);
+    }
+    for (; i < n; i += VL) {
+        v[0] = i + VL <= n ? vget(x, i, bf) : vget_part(x, i, n - i, bf);
+        silu_each(v, 1);
+        if (i + VL <= n) vput(y, i, bf, v[0]);
+        else vput_part(y, i, n - i, bf, v[0]);
+    }
 }
 void FD_ISA(silu)(void *y, const void *x, fd_dtype dt, int64_t n) {
     if (dt == FD_BF16) silu_rows(y, x, 1, n);
@@ -43,9 +61,19 @@ void FD_ISA(silu)(void *y, const void *x, fd_dtype dt, int64_t n) {
 }
 
 ALWAYS void silu_bwd_rows(void *dx, const void *dy, const void *x, int bf, int64_t n) {
+    vf v[MANY];
     int64_t i = 0;
-    for (; i + VL <= n; i += VL) vput(dx, i, bf, vget(dy, i, bf) * silu_slope(vget(x, i, bf)));
-    if (i < n) vput_part(dx, i, n - i, bf, vget_part(dy, i, n - i, bf) * silu_slope(vget_part(x, i, n - i, bf)));
+    for (; i + MANY * VL <= n; i += MANY * VL) {
+        EACH(j, MANY) v[j] = vget(x, i + j * VL, bf);
+        silu_slope_each(v, MANY);
+        EACH(j, MANY) vput(dx, i + j * VL, bf, vget(dy, i + j * VL, bf) * v[j]);
+    }
+    for (; i < n; i += VL) {
+        v[0] = i + VL <= n ? vget(x, i, bf) : vget_part(x, i, n - i, bf);
+        silu_slope_each(v, 1);
+        if (i + VL <= n) vput(dx, i, bf, vget(dy, i, bf) * v[0]);
+        else vput_part(dx, i, n - i, bf, vget_part(dy, i, n - i, bf) * v[0]);
+    }
 }
 void FD_ISA(silu_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, int64_t n) {
     if (dt == FD_BF16) silu_bwd_rows(dx, dy, x, 1, n);

@@ -41,13 +41,38 @@ ALWAYS vf vload(const float *p) { return *(const vf_anywhere *)p; }
 ALWAYS void vstore(float *p, vf v) { *(vf_anywhere *)p = v; }
 ALWAYS vf vset(float x) { return x - (vf){0}; }       /* x in every lane; 0 - 0 keeps the sign of x */
 
-ALWAYS vf widen(vh h) { return (vf)(__builtin_convertvector(h, vu) << 16); }
-ALWAYS vh narrow(vf v) {
-    vu u = (vu)v, odd = (u >> 16) & 1;
-    vu rounded = (u + 0x7fffu + odd) >> 16, quiet = (u >> 16) | 0x40;
-    vu nan = (vu)((u & 0x7fffffffu) > 0x7f800000u);
-    return __builtin_convertvector((nan & quiet) | (~nan & rounded), vh);
+/* 16 bits to 32 and back, the compiler splits these conversions in halves. */
+#if defined(__AVX512BW__)
+ALWAYS vu from_half(vh h) { return (vu)_mm512_cvtepu16_epi32((__m256i)h); }
+ALWAYS vh to_half(vu u) { return (vh)_mm512_cvtepi32_epi16((__m512i)u); }
+#elif defined(__AVX2__)
+ALWAYS vu from_half(vh h) { return (vu)_mm256_cvtepu16_epi32((__m128i)h); }
+ALWAYS vh to_half(vu u) {      /* all below 2^16 */
+    return (vh)_mm_packus_epi32(_mm256_castsi256_si128((__m256i)u), _mm256_extracti128_si256((__m256i)u, 1));
 }
+#else
+ALWAYS vu from_half(vh h) { return __builtin_convertvector(h, vu); }
+ALWAYS vh to_half(vu u) { return __builtin_convertvector(u, vh); }
+#endif
+ALWAYS vf widen(vh h) { return (vf)(from_half(h) << 16); }
+#if defined(__AVX512BW__)
+/* As fd_f32_to_bf16, with masks: 1 more for odd, nothing added to NaN but its quiet bit. */
+ALWAYS vh narrow(vf v) {
+    __m512i u = (__m512i)v;
+    __mmask16 number = _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_ORD_Q);
+    u = _mm512_mask_or_epi32(u, _knot_mask16(number), u, _mm512_set1_epi32(0x400000));
+    __mmask16 odd = _mm512_mask_test_epi32_mask(number, u, _mm512_set1_epi32(0x10000));
+    u = _mm512_mask_add_epi32(u, number, u, _mm512_set1_epi32(0x7fff));
+    u = _mm512_mask_add_epi32(u, odd, u, _mm512_set1_epi32(1));
+    return to_half((vu)u >> 16);
+}
+#else
+ALWAYS vh narrow(vf v) {
+    vu u = (vu)v, high = u >> 16, nan = (vu)(v != v);
+    vu rounded = (u + ((high & 1) + 0x7fffu)) >> 16;
+    return to_half((nan & (high | 0x40)) | (~nan & rounded));
+}
+#endif
 /* Element i.. of a row of floats or of bf16. */
 ALWAYS vf vget(const void *p, int64_t i, int bf16) {
     if (bf16) return widen(*(const vh_anywhere *)((const uint16_t *)p + i));
@@ -95,26 +120,43 @@ ALWAYS float vsum(vf v) {
     return a[0];
 }
 
+/* Several vectors at a time, step by step: the steps of one depend on each other, and the processor does not look far
+ * enough ahead to fill the gaps from the next turn of a loop. */
+#define MANY (VL == 16 ? 4 : 2)
+#define EACH(j, n) _Pragma("GCC unroll 4") for (int j = 0; j < (n); j++)
+
 /* exp(x), relative error below 2 units in the last place; clamped to [2^-126, 2^127.99].
- * x = k ln 2 + r with |r| <= ln(2)/2, Taylor series to r^7 (next term below 6e-9), exponent added as an integer.
+ * x = k ln 2 + r with |r| <= ln(2)/2, 1 + r + r^2 q(r) with q of degree 4 (minimax: 3e-9), exponent added as an integer.
  * NaN in, NaN out: its exponent turns to nothing added. */
-ALWAYS vf vexp(vf x) {
+ALWAYS void vexp_each(vf *x, int n) {
     const vf magic = vset(12582912.0f);                /* 1.5 * 2^23: adding it rounds to an integer */
-    x = vmin(vset(88.3762589f), vmax(vset(-87.3365447f), x));      /* NaN stays: it is b */
-    vf k = (x * 1.44269504f + magic) - magic;
-    vf r = x - k * 0.693359375f;
-    r = r + k * 2.12194440e-4f;
-    vf p = r * (1.0f / 5040) + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    vi e = __builtin_convertvector(k, vi) << 23;
-    return (vf)((vi)p + e);
+    vf m[MANY], r[MANY], p[MANY];
+    EACH(j, n) x[j] = vmin(vset(88.3762589f), vmax(vset(-87.3365447f), x[j]));      /* NaN stays: it is b */
+    EACH(j, n) m[j] = x[j] * 1.44269504f + magic;
+    EACH(j, n) r[j] = x[j] - (m[j] - magic) * 0.693359375f;
+    EACH(j, n) r[j] = r[j] + (m[j] - magic) * 2.12194440e-4f;
+    EACH(j, n) p[j] = r[j] * 1.381461328e-3f + 8.368710018e-3f;
+    EACH(j, n) p[j] = p[j] * r[j] + 4.1668387375e-2f;
+    EACH(j, n) p[j] = p[j] * r[j] + 1.66665206882e-1f;
+    EACH(j, n) p[j] = p[j] * r[j] + 4.99999934516e-1f;
+    EACH(j, n) p[j] = p[j] * r[j] + 1.0f;
+    EACH(j, n) p[j] = p[j] * r[j] + 1.0f;
+    EACH(j, n) x[j] = (vf)((vi)p[j] + ((vi)m[j] << 23));        /* the integer is in the low bits of m */
 }
-ALWAYS vf vsigmoid(vf x) { return 1.0f / (1.0f + vexp(-x)); }
+ALWAYS vf vexp(vf x) {
+    vexp_each(&x, 1);
+    return x;
+}
+/* x <- 1 / (1 + exp(-x)) */
+ALWAYS void vsigmoid_each(vf *x, int n) {
+    EACH(j, n) x[j] = -x[j];
+    vexp_each(x, n);
+    EACH(j, n) x[j] = 1.0f / (1.0f + x[j]);
+}
+ALWAYS vf vsigmoid(vf x) {
+    vsigmoid_each(&x, 1);
+    return x;
+}
 
 /* Elements i .. i+n-1 with n < VL: the last ones of a row, in a vector of their own. */
 ALWAYS vf vget_part(const void *p, int64_t i, int64_t n, int bf16) {
