@@ -99,7 +99,7 @@ static fd_status place_values(fd_ctx *ctx, fd_exec *e, bool unplanned) {
         for (int k = 0; k < n->nout; k++) {
             fd_val v = n->out[k];
             if (v <= 0 || g->val[v].kind != FD_VAL_NODE) continue;
-            e->unplanned_bytes += fd_tensor_bytes(g->val[v].s, g->val[v].dt);
+            e->unplanned_bytes += (fd_tensor_bytes(g->val[v].s, g->val[v].dt) + FD_ALIGN - 1) / FD_ALIGN * FD_ALIGN;
             if (k == 0 && old) {
                 e->slot_of[v] = e->slot_of[old];
                 e->slot[e->slot_of[v]].last = last[v];
@@ -113,6 +113,7 @@ static fd_status place_values(fd_ctx *ctx, fd_exec *e, bool unplanned) {
         e->slot[nslot++] = (fd_slot){.bytes = e->call[i].work_bytes, .first = i, .last = i};
         if (e->call[i].work_bytes > e->work_bytes) e->work_bytes = e->call[i].work_bytes;
     }
+    e->unplanned_bytes += e->work_bytes;    /* planned bytes hold work space too: like is compared with like */
     return fd_plan_place(ctx, e->slot, nslot, &e->act_bytes);
 }
 

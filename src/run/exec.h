@@ -41,7 +41,7 @@ fd_status fd_exec_find_nonfinite(fd_ctx *ctx, fd_exec *e, const char **scope, co
 
 typedef struct {
     size_t act_bytes;        /* block of activations, as planned          */
-    size_t act_unplanned;    /* what it would be without reuse            */
+    size_t act_unplanned;    /* every value by itself, work space once     */
     size_t input_bytes;
     size_t work_bytes;       /* largest workspace                         */
     double flops;            /* of one whole run                          */
