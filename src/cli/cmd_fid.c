@@ -5,6 +5,7 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "cli/fid_net.h"
 #include "cli/sampling.h"
 #include "eval/frechet.h"
 #include "eval/measure.h"
@@ -330,6 +331,7 @@ static fd_status run_sprites(fd_ctx *ctx, int argc, char **argv) {
 
 fd_status fd_cmd_fid(fd_ctx *ctx, int argc, char **argv) {
     static const fd_command commands[] = {
+        {"net", "Train the feature network of a set.", fd_cmd_fid_net},
         {"ref", "Reference statistics of a set.", run_ref},
         {"calc", "Fréchet distance of a set or of a network's images to a reference.", run_calc},
         {"sprites", "What the exact decoder of the sprites set says of images.", run_sprites},
