@@ -3,7 +3,7 @@
  * A case is a folder with case.json (what to compute, from which numbers, and how exact the same computation was in
  * plain float32) and tensors.safetensors (inputs, weights, expected outputs in float64 accuracy). One function per
  * kind of case computes everything and hands each result to golden_compare; the runner then insists that every
- * expected output was handed over. Format and tolerances: docs/file-formats.md and the README next to the cases.
+ * expected output was handed over. Format and tolerances: the README next to the cases.
  */
 #ifndef FD_TESTS_GOLDEN_H
 #define FD_TESTS_GOLDEN_H
