@@ -7,14 +7,14 @@
 #include "io/checkpoint_parts.h"
 #include "io/npy.h"
 
-#define NAMES_OF_A_PICKLE (FD_PK_DATA | FD_PK_TORCH | FD_PK_BLOBS | FD_PK_PERSISTENT)
+#define NAMES_OF_A_PICKLE (FD_PK_DATA | FD_PK_TORCH | FD_PK_STORAGES | FD_PK_BLOBS | FD_PK_PERSISTENT)
 
 /* ---- formats --------------------------------------------------------------------------------------------------- */
 
 static fd_status open_legacy(fd_ctx *ctx, fd_checkpoint *c) {
     fd_pk *root;
     c->format = "torch file of the old kind";
-    FD_TRY(fd_torch_legacy_read(ctx, &c->session, c->map, &root));
+    FD_TRY(fd_torch_legacy_read(ctx, &c->session, c->file, &root));
     c->root = root;
     return fd_checkpoint_walk(ctx, c);
 }
@@ -25,9 +25,9 @@ static fd_status open_pickle(fd_ctx *ctx, fd_checkpoint *c) {
     fd_pk *root;
     c->format = "pickle";
     c->session.host = &host;
-    FD_TRY(fd_pickle_run(ctx, &c->session, c->map, &used, &root));
-    if (used != c->map.size)
-        return FD_FAIL(ctx, FD_E_FORMAT, "%s: %zu bytes after the end of the pickle", c->path, c->map.size - used);
+    FD_TRY(fd_pickle_run(ctx, &c->session, c->file, &used, &root));
+    if (used != c->file.size)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: %zu bytes after the end of the pickle", c->path, c->file.size - used);
     if (c->session.source) c->format = "EDM network pickle";
     c->root = root;
     return fd_checkpoint_walk(ctx, c);
@@ -74,7 +74,7 @@ static fd_status open_npz(fd_ctx *ctx, fd_checkpoint *c) {
 
 static fd_status open_zip(fd_ctx *ctx, fd_checkpoint *c) {
     fd_pk *root;
-    FD_TRY(fd_zip_open_memory(ctx, c->map, c->path, &c->zip));
+    FD_TRY(fd_zip_open_memory(ctx, c->file, c->path, &c->zip));
     bool npz = false;
     for (int64_t i = 0; i < fd_zip_count(c->zip); i++) {
         const char *name = fd_zip_name(c->zip, i), *end = strrchr(name, '.');
@@ -99,7 +99,7 @@ static const char *torch_name(fd_st_dtype d) {
 
 static fd_status open_safetensors(fd_ctx *ctx, fd_checkpoint *c) {
     c->format = "safetensors file";
-    FD_TRY(fd_safetensors_parse(ctx, c->map, c->path, &c->st));
+    FD_TRY(fd_safetensors_parse(ctx, c->file, c->path, &c->st));
     FD_NEW(ctx, &c->session.arena, c->tree, 1);
     fd_ck_tree *t = c->tree;
     FD_NEW(ctx, &c->session.arena, t->tensor, c->st.n);
@@ -134,7 +134,7 @@ static fd_status refuse_known(fd_ctx *ctx, const fd_checkpoint *c) {
         {"\xff\xd8\xff", 3, "a picture"},
         {"\x93NUMPY", 6, "a NumPy array; weights are read from torch files, EDM pickles and safetensors"},
     };
-    fd_bytes f = c->map;
+    fd_bytes f = c->file;
     if (!f.size) return FD_FAIL(ctx, FD_E_FORMAT, "%s: is empty", c->path);
     for (size_t i = 0; i < FD_COUNT(table); i++)
         if (begins(f, table[i].head, table[i].n))
@@ -149,32 +149,46 @@ static bool is_safetensors(const fd_checkpoint *c) {
     size_t n = strlen(c->path);
     uint64_t length = 0;
     if (n > 12 && !strcmp(c->path + n - 12, ".safetensors")) return true;
-    if (c->map.size < 10) return false;
-    memcpy(&length, c->map.data, 8);
-    return length <= c->map.size - 8 && c->map.data[8] == '{';
+    if (c->file.size < 10) return false;
+    memcpy(&length, c->file.data, 8);
+    return length <= c->file.size - 8 && c->file.data[8] == '{';
 }
 
 static fd_status read_file(fd_ctx *ctx, fd_checkpoint *c) {
     if (is_safetensors(c)) return open_safetensors(ctx, c);
     FD_TRY(refuse_known(ctx, c));
-    if (begins(c->map, "PK\3\4", 4) || begins(c->map, "PK\5\6", 4)) return open_zip(ctx, c);
-    return fd_torch_legacy_is(c->map) ? open_legacy(ctx, c) : open_pickle(ctx, c);
+    if (begins(c->file, "PK\3\4", 4) || begins(c->file, "PK\5\6", 4)) return open_zip(ctx, c);
+    return fd_torch_legacy_is(c->file) ? open_legacy(ctx, c) : open_pickle(ctx, c);
+}
+
+fd_status fd_checkpoint_parse(fd_ctx *ctx, fd_bytes file, const char *name, fd_checkpoint **out) {
+    *out = NULL;
+    fd_checkpoint *c = fd_alloc(ctx, sizeof *c);
+    if (!c) return FD_E_NOMEM;
+    c->file = file;
+    fd_pk_session_init(&c->session, name, file.size);
+    c->path = fd_arena_strdup(ctx, &c->session.arena, name);
+    c->expanded = 2 * (int64_t)file.size + (16 << 20);
+    fd_status s = c->path ? FD_OK : FD_E_NOMEM;
+    if (s == FD_OK) {
+        c->session.where = c->path;
+        s = read_file(ctx, c);
+    }
+    c->source = c->session.source;
+    if (s == FD_OK && !c->n && !c->narrays)
+        s = FD_FAIL(ctx, FD_E_FORMAT, "%s: a %s without tensors in dicts or modules", name, c->format);
+    if (s == FD_OK) *out = c;
+    else fd_checkpoint_close(c);
+    return s;
 }
 
 fd_status fd_checkpoint_open(fd_ctx *ctx, const char *path, fd_checkpoint **out) {
     *out = NULL;
-    fd_checkpoint *c = fd_alloc(ctx, sizeof *c);
-    if (!c) return FD_E_NOMEM;
-    fd_status s = fd_file_map(ctx, path, &c->map);
-    fd_pk_session_init(&c->session, path, c->map.size);
-    c->path = path;
-    c->expanded = 2 * (int64_t)c->map.size + (16 << 20);
-    if (s == FD_OK) s = read_file(ctx, c);
-    c->source = c->session.source;
-    if (s == FD_OK && !c->n && !c->narrays)
-        s = FD_FAIL(ctx, FD_E_FORMAT, "%s: a %s without tensors in dicts or modules", path, c->format);
-    if (s == FD_OK) *out = c;
-    else fd_checkpoint_close(c);
+    fd_bytes map;
+    FD_TRY(fd_file_map(ctx, path, &map));
+    fd_status s = fd_checkpoint_parse(ctx, map, path, out);
+    if (s == FD_OK) (*out)->map = map;
+    else fd_file_unmap(&map);
     return s;
 }
 

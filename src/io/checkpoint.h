@@ -41,7 +41,7 @@ typedef struct fd_checkpoint {
     /* owned */
     fd_pk_session session;
     fd_zip *zip;
-    fd_bytes map;
+    fd_bytes file, map;           /* map: size 0 when the memory is the caller's */
     int64_t expanded;             /* bytes that all tensors may have together, views counted like copies */
     bool script;                  /* TorchScript: objects without _parameters have tensors as plain attributes */
 } fd_checkpoint;
@@ -49,6 +49,8 @@ typedef struct fd_checkpoint {
 /* FORMAT, UNSUPPORTED: the message begins with the path and says what is wrong. A web page, a Git LFS pointer and
  * other common mistakes are called by their names. Owner: the caller, until fd_checkpoint_close. */
 fd_status fd_checkpoint_open(fd_ctx *ctx, const char *path, fd_checkpoint **out);
+/* The same from memory that the caller keeps; `name` begins messages, and ".safetensors" at its end is believed. */
+fd_status fd_checkpoint_parse(fd_ctx *ctx, fd_bytes file, const char *name, fd_checkpoint **out);
 void fd_checkpoint_close(fd_checkpoint *c);                           /* NULL is allowed */
 
 const fd_ck_tree *fd_checkpoint_tree(const fd_checkpoint *c, const char *path);      /* NULL: not there */

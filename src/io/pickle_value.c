@@ -169,9 +169,21 @@ void fd_pk_copy(const fd_pk *v, char *out, size_t size) {
     out[n] = 0;
 }
 
+/* U+0000 to U+00FF only? Without branches: protocol 2 writes the bytes of storages as such text. */
+static bool latin1_only(const unsigned char *p, const unsigned char *end) {
+    unsigned bad = 0;
+    while (end - p > 1) {
+        unsigned high = p[0] >> 7;
+        bad |= high & (((p[0] & 0xfeu) != 0xc2) | ((p[1] & 0xc0u) != 0x80));
+        p += 1 + high;
+    }
+    return !bad && (p == end || *p < 0x80);
+}
+
 /* As RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool fd_utf8_valid(const char *text, size_t n) {
     const unsigned char *p = (const unsigned char *)text, *end = p + n;
+    if (latin1_only(p, end)) return true;
     while (p < end) {
         unsigned char c = *p++;
         if (c < 0x80) continue;

@@ -93,13 +93,11 @@ static bool any_checksum(const fd_zip *zip) {
     return false;
 }
 
-static fd_status read_pickle(fd_ctx *ctx, fd_pk_session *s, archive *a, int64_t i, bool script, fd_pk **out) {
-    fd_bytes pickle;
+static fd_status read_pickle(fd_ctx *ctx, fd_pk_session *s, archive *a, fd_bytes pickle, bool script, fd_pk **out) {
     size_t used;
     fd_pk_host host = {.names = FD_PK_DATA | FD_PK_TORCH | FD_PK_STORAGES | FD_PK_PERSISTENT |
                                 (script ? FD_PK_SCRIPT : 0u),
                        .persistent = record, .user = a};
-    FD_TRY(view(ctx, a, i, &pickle));
     s->host = &host;
     fd_status status = fd_pickle_run(ctx, s, pickle, &used, out);
     s->host = NULL;
@@ -122,6 +120,8 @@ fd_status fd_torch_zip_read(fd_ctx *ctx, fd_pk_session *s, fd_zip *zip, bool *sc
     a.checked = fd_arena_alloc(ctx, &s->arena, (size_t)fd_zip_count(zip));
     if (!a.checked) return FD_E_NOMEM;
     *script = member(&a, "constants.pkl", 13) >= 0;
+    fd_bytes pickle;
+    FD_TRY(view(ctx, &a, i, &pickle));
     FD_TRY(read_header(ctx, &a));
-    return read_pickle(ctx, s, &a, i, *script, out);
+    return read_pickle(ctx, s, &a, pickle, *script, out);
 }
