@@ -132,7 +132,7 @@ static fd_status compare(fd_ctx *ctx, const fd_safetensors *f, const fd_params *
         const fd_st_tensor *t = fd_safetensors_find(f, q->name);
         if (!t && is_filter(q)) continue;
         if (!t)
-            return FD_FAIL(ctx, FD_E_FORMAT, "%s: tensor '%s' is missing; the file's fdistill.config asks for it",
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: tensor '%s' is missing; the network's configuration asks for it",
                            f->path, q->name);
         if (t->rank == q->rank && memcmp(t->dim, q->dim, sizeof *q->dim * (size_t)q->rank) == 0) continue;
         char have[160], want[160];
@@ -164,7 +164,7 @@ static fd_status check_values(fd_ctx *ctx, const fd_safetensors *f, const fd_par
         for (int64_t k = 0; is_filter(q) && k < n; k++)
             if (fabsf(chunk[k] - expected[k]) > 1e-6f)
                 return FD_FAIL(ctx, FD_E_FORMAT,
-                               "%s: tensor '%s' is not the filter that resample_filter in fdistill.config describes",
+                               "%s: tensor '%s' is not the filter that the configuration's resample_filter describes",
                                f->path, q->name);
     }
     return FD_OK;

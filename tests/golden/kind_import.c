@@ -138,6 +138,33 @@ static fd_status check_control(fd_ctx *ctx, run *r, const char *file, const fd_c
     return FD_OK;
 }
 
+/* A file that holds a network: its configuration must be found and its weights be those of the formula. */
+static void check_network(run *r, const char *file, const char *path, const json_t *want) {
+    fd_ctx ctx = {.quiet = true};
+    fd_net *net = NULL, *right = NULL;
+    fd_net_config c;
+    char text[2048];
+    size_t n = json_dumpb(json_object_get(want, "network"), text, sizeof text, JSON_COMPACT);
+    const char *salt = json_string_value(json_object_get(want, "salt"));
+    fd_status s = fd_net_config_parse(&ctx, "expected.json", text, n < sizeof text ? n : 0, &c);
+    if (s == FD_OK) s = fd_net_new(&ctx, &c, &right);
+    if (s == FD_OK) s = fd_net_fill_formula(&ctx, right, salt ? salt : "", 1);
+    if (s == FD_OK) s = fd_net_load(&ctx, path, &net);
+    if (s != FD_OK) wrong(r, file, "%s", ctx.message);
+    else {
+        fd_arena a = {0};
+        const char *found = "", *meant = "";
+        fd_net_config_format(&ctx, &a, &net->config, &found);
+        fd_net_config_format(&ctx, &a, &c, &meant);
+        if (strcmp(found, meant)) wrong(r, file, "the configuration is %s, not %s", found, meant);
+        else if (memcmp(net->params.w, right->params.w, (size_t)right->params.total * sizeof(float)))
+            wrong(r, file, "the network has other weights");
+        fd_arena_free(&a);
+    }
+    fd_net_free(net);
+    fd_net_free(right);
+}
+
 static void check_file(run *r, const char *file, const json_t *want) {
     char path[4400];
     fd_ctx ctx = {.quiet = true};
@@ -151,6 +178,7 @@ static void check_file(run *r, const char *file, const json_t *want) {
         bool listed = json_object_get(want, "trees") || json_object_get(want, "arrays");
         if ((listed ? check_contents(&ctx, r, file, c, want) : check_control(&ctx, r, file, c)) != FD_OK) wrong(r, file, "%s", ctx.message);
         fd_checkpoint_close(c);
+        if (json_object_get(want, "network")) check_network(r, file, path, want);
         return;
     }
     r->refused++;
