@@ -158,7 +158,9 @@ static fd_status same_list(fd_ctx *ctx, const char *where, const fd_pk *argument
                            int n) {
     const fd_pk *v = fd_pk_get(arguments, key);
     if (!fd_pk_is(v, FD_PK_LIST) && !fd_pk_is(v, FD_PK_TUPLE)) return FD_OK;
-    if ((int)v->n != n) return contradiction(ctx, where, key, v->n, n);
+    if ((int)v->n != n)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: the file says that %s has %u entries, but its tensors have %d levels: it "
+                       "is damaged, or not the network that it seems to be", where, key, v->n, n);
     for (int i = 0; i < n; i++) {
         int64_t said = 0;
         if (!fd_pk_int(v->item[i], &said) || said != is[i]) return contradiction(ctx, where, key, said, is[i]);

@@ -176,7 +176,7 @@ fd_status fd_checkpoint_parse(fd_ctx *ctx, fd_bytes file, const char *name, fd_c
     }
     c->source = c->session.source;
     if (s == FD_OK && !c->n && !c->narrays)
-        s = FD_FAIL(ctx, FD_E_FORMAT, "%s: a %s without tensors in dicts or modules", name, c->format);
+        s = FD_FAIL(ctx, FD_E_FORMAT, "%s: no tensors in its dicts and modules (%s)", name, c->format);
     if (s == FD_OK) *out = c;
     else fd_checkpoint_close(c);
     return s;

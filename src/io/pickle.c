@@ -80,7 +80,7 @@ static fd_status pop_mark(machine *m, fd_pk ***item, uint32_t *n) {
     if (!m->marks) return BAD(m, FD_E_FORMAT, "a mark is missing: the pickle is damaged");
     uint32_t base = m->mark[--m->marks];
     *n = m->depth - base;
-    *item = m->stack + base;
+    *item = m->stack ? m->stack + base : NULL;
     m->depth = base;
     return FD_OK;
 }
