@@ -152,9 +152,12 @@ static fd_status make_view(fd_ctx *ctx, fd_import *i, const fd_ck_tree *tree, co
     return FD_OK;
 }
 
-/* Tensors that FastGen and others keep beside the network and that denoising does not use. */
+/* Tensors that FastGen keeps beside the network, under any prefix, and that denoising does not use. */
 static bool ignorable(const char *name) {
-    return !strncmp(name, "logvar_linear.", 14) || !strcmp(name, "bins");
+    const char *last = strrchr(name, '.');
+    if (!strcmp(last ? last + 1 : name, "bins")) return true;
+    const char *logvar = strstr(name, "logvar_linear.");
+    return logvar && (logvar == name || logvar[-1] == '.') && strchr(logvar, '.') == last;
 }
 
 /* The tree with its names cut by the prefix, which `head` begins with. */
@@ -166,8 +169,7 @@ static fd_status strip_names(fd_ctx *ctx, fd_import *i, const char *head, int pr
     for (int k = 0; k < from->n; k++) {
         const fd_ck_tensor *t = &from->tensor[k];
         bool inside = !strncmp(t->name, head, (size_t)prefix);
-        const char *name = inside ? t->name + prefix : t->name, *last = strrchr(t->name, '.');
-        if (ignorable(name) || (last && !strcmp(last + 1, "bins"))) {
+        if (ignorable(t->name)) {
             char text[300];
             snprintf(text, sizeof text, "tensor '%.200s' is not part of the network and was left out", t->name);
             FD_TRY(note(ctx, i, text));
@@ -177,7 +179,7 @@ static fd_status strip_names(fd_ctx *ctx, fd_import *i, const char *head, int pr
             return FD_FAIL(ctx, FD_E_FORMAT, "%s: tensor '%.200s' does not belong to the network, whose names begin "
                            "with '%.*s'", i->file->path, t->name, prefix, head);
         out->tensor[out->n] = *t;
-        out->tensor[out->n++].name = name;
+        out->tensor[out->n++].name = t->name + prefix;
     }
     return FD_OK;
 }

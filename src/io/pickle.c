@@ -183,10 +183,12 @@ static fd_status push_int(machine *m, int64_t v) {
 }
 
 static fd_status op_constant(machine *m, uint8_t op) {
-    fd_pk *v;
-    FD_TRY(push_new(m, op == 'N' ? FD_PK_NONE : FD_PK_BOOL, &v));
-    v->truth = op == 0x88;
-    return FD_OK;
+    fd_pk **v = &m->s->constant[op == 'N' ? 0 : op == 0x89 ? 1 : 2];
+    if (!*v) {
+        FD_TRY(fd_pk_new(m->ctx, m->s, op == 'N' ? FD_PK_NONE : FD_PK_BOOL, v));
+        (*v)->truth = op == 0x88;
+    }
+    return push(m, *v);
 }
 
 static fd_status op_int(machine *m, uint8_t op) {

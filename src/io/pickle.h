@@ -85,7 +85,7 @@ struct fd_pk_session {
     int64_t memory, opcodes, bytes;     /* what may still be spent */
     const fd_pk_host *host;
     const fd_pk *source;          /* program text of the first persistent object: where licence notes stand */
-    fd_pk *slab;
+    fd_pk *slab, *constant[3];    /* None, False, True: one value each */
     int slab_left;
 };
 
