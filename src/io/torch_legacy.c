@@ -1,6 +1,6 @@
 /* The container of torch before 1.6, and of every storage in an EDM pickle (torch.storage._load_from_bytes): magic
  * number, protocol version, system, the object, the list of storage keys; then for every key its element count and
- * elements. Layout byte by byte: docs/file-formats.md. */
+ * elements. Layout byte by byte: docs/import.md. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
