@@ -1,5 +1,6 @@
 #include "models/import.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,8 +124,10 @@ static fd_status describe(fd_ctx *ctx, fd_import *i) {
     fd_import_licence(c, m->licence, sizeof m->licence);
     if (!licence) licence = fd_safetensors_meta(&c->st, "license");
     if (licence) snprintf(m->licence, sizeof m->licence, "%s", licence);
-    m->sigma_min = 0.002;      /* EDM's sampler */
-    m->sigma_max = 80;
+    double low, high;
+    fd_precond_range(&i->config, &low, &high);
+    m->sigma_min = fmax(0.002, low);      /* EDM's sampler */
+    m->sigma_max = fmin(80, high);
     m->rho = 7;
     if (m->licence[0]) return FD_OK;
     return note(ctx, i, "the file does not say under which licence it may be used; ask its origin");
@@ -152,10 +155,11 @@ static fd_status make_view(fd_ctx *ctx, fd_import *i, const fd_ck_tree *tree, co
     return FD_OK;
 }
 
-/* Tensors that FastGen keeps beside the network, under any prefix, and that denoising does not use. */
+/* Tensors that FastGen keeps beside the network, under any prefix, and that denoising does not use; iDDPM's noise
+ * levels, which are known. */
 static bool ignorable(const char *name) {
     const char *last = strrchr(name, '.');
-    if (!strcmp(last ? last + 1 : name, "bins")) return true;
+    if (!strcmp(last ? last + 1 : name, "bins") || !strcmp(name, "u")) return true;
     const char *logvar = strstr(name, "logvar_linear.");
     return logvar && (logvar == name || logvar[-1] == '.') && strchr(logvar, '.') == last;
 }
@@ -184,13 +188,25 @@ static fd_status strip_names(fd_ctx *ctx, fd_import *i, const char *head, int pr
     return FD_OK;
 }
 
-static fd_status take_network(fd_ctx *ctx, fd_import *i, const char *head, int prefix) {
+/* What is around the U-Net: as told, by the class of the module, or by the number of channels that come out. */
+static fd_status find_precond(fd_ctx *ctx, fd_import *i, const fd_ck_tree *own, const fd_import_options *o) {
+    int out = fd_ck_find(own, "out_conv.weight");
+    i->config.precond = o->precond;
+    if (o->precond_given || fd_import_precond(i->class_name, &i->config.precond)) return FD_OK;
+    if (out >= 0 && own->tensor[out].rank == 4 && own->tensor[out].dim[0] == 2 * i->config.image_channels)
+        i->config.precond = FD_PRECOND_IDDPM;
+    return note(ctx, i, i->config.precond ? "twice the image's channels come out: taken for iDDPM's preconditioning"
+                                          : "the file does not name its preconditioning; EDM's is taken (--precond)");
+}
+
+static fd_status take_network(fd_ctx *ctx, fd_import *i, const char *head, int prefix, const fd_import_options *o) {
     fd_ck_tree own;
     fd_st_meta *meta;
     const fd_pk *attributes = fd_ck_attributes(i->tree);
     int n;
     FD_TRY(strip_names(ctx, i, head, prefix, &own));
     FD_TRY(fd_import_infer(ctx, i->file->path, &own, &i->config));
+    FD_TRY(find_precond(ctx, i, &own, o));
     FD_TRY(fd_import_arguments(ctx, i->file->path, attributes, &i->config));
     FD_TRY(describe(ctx, i));
     FD_TRY(make_view(ctx, i, &own, "model."));
@@ -204,31 +220,32 @@ static fd_status take_network(fd_ctx *ctx, fd_import *i, const char *head, int p
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
 
-static fd_status understand(fd_ctx *ctx, fd_import *i, const char *key, bool raw) {
+static fd_status understand(fd_ctx *ctx, fd_import *i, const fd_import_options *o) {
     const fd_checkpoint *c = i->file;
-    if (fd_safetensors_meta(&c->st, "fdistill.config") && !raw) {
+    if (fd_safetensors_meta(&c->st, "fdistill.config") && !o->raw) {
         i->ours = i->network = true;
         i->view = c->st;
         i->tree = &c->tree[0];
         return FD_OK;
     }
-    FD_TRY(choose(ctx, c, key, &i->tree));
+    FD_TRY(choose(ctx, c, o->key, &i->tree));
     const fd_pk *object = i->tree->object, *attributes = fd_ck_attributes(i->tree);
     if (attributes) fd_pk_copy(object->object.cls, i->class_name, sizeof i->class_name);
     fd_pk_copy(fd_pk_get(fd_pk_get(attributes, "_init_kwargs"), "model_type"), i->model_name, sizeof i->model_name);
     int prefix = 0;
-    const char *head = raw ? NULL : find_layer0(i->tree, &prefix);
-    if (head) return take_network(ctx, i, head, prefix);
+    const char *head = o->raw ? NULL : find_layer0(i->tree, &prefix);
+    if (head) return take_network(ctx, i, head, prefix, o);
     FD_TRY(make_view(ctx, i, i->tree, ""));
     i->view.meta = c->st.meta;
     i->view.nmeta = c->st.nmeta;
     return FD_OK;
 }
 
-fd_status fd_import_open(fd_ctx *ctx, const char *path, const char *key, bool raw, fd_import *out) {
+fd_status fd_import_open(fd_ctx *ctx, const char *path, const fd_import_options *options, fd_import *out) {
+    static const fd_import_options defaults;
     *out = (fd_import){0};
     FD_TRY(fd_checkpoint_open(ctx, path, &out->file));
-    fd_status s = understand(ctx, out, key, raw);
+    fd_status s = understand(ctx, out, options ? options : &defaults);
     if (s != FD_OK) fd_import_close(out);
     return s;
 }

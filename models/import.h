@@ -23,9 +23,16 @@ typedef struct fd_import {
     fd_arena arena;
 } fd_import;
 
-/* key: path of the tensors inside the file, or a word of it; NULL: "ema" if there is one, else the network, else the
- * only group. ARG lists what there is. raw: do not look for a network. Owner: the caller, until fd_import_close. */
-fd_status fd_import_open(fd_ctx *ctx, const char *path, const char *key, bool raw, fd_import *out);
+typedef struct fd_import_options {
+    const char *key;              /* path of the tensors inside the file, or a word of it; NULL: "ema" if there is one,
+                                     else the network, else the only group. ARG lists what there is */
+    bool raw;                     /* do not look for a network */
+    bool precond_given;           /* else: what the file says, and edm if it does not say */
+    fd_precond_type precond;
+} fd_import_options;
+
+/* options NULL: defaults. Owner: the caller, until fd_import_close. */
+fd_status fd_import_open(fd_ctx *ctx, const char *path, const fd_import_options *options, fd_import *out);
 void fd_import_close(fd_import *i);                          /* safe on {0} */
 /* The tensors as they will be written, checked; in our order for a network, else as they are. Arrays in i->arena. */
 fd_status fd_import_tensors(fd_ctx *ctx, fd_import *i, fd_st_tensor **out, int *n, int64_t *parameters);
@@ -36,7 +43,10 @@ void fd_import_licence(const fd_checkpoint *c, char *out, size_t size);
 
 /* The configuration from names and shapes; names without any prefix ("map_layer0.weight"), `where` begins messages. */
 fd_status fd_import_infer(fd_ctx *ctx, const char *where, const fd_ck_tree *t, fd_net_config *out);
-/* Constructor arguments: fills what shapes do not show (dropout, sigma_data) and refuses contradictions. */
+/* The preconditioning that a class of EDM's stands for: "VPPrecond" and so on; false: not one of them. */
+bool fd_import_precond(const char *class_name, fd_precond_type *out);
+/* Constructor arguments: fills what shapes do not show (dropout, sigma_data) and refuses contradictions, and constants
+ * of the preconditioning that are not the usual ones. */
 fd_status fd_import_arguments(fd_ctx *ctx, const char *where, const fd_pk *attributes, fd_net_config *c);
 
 #endif

@@ -140,6 +140,15 @@ fd_status fd_import_infer(fd_ctx *ctx, const char *where, const fd_ck_tree *t, f
     return FD_OK;
 }
 
+/* ---- preconditioning --------------------------------------------------------------------------------------------- */
+
+bool fd_import_precond(const char *class_name, fd_precond_type *out) {
+    static const char *const names[] = {"EDMPrecond", "VPPrecond", "VEPrecond", "iDDPMPrecond"};
+    for (size_t i = 0; i < FD_COUNT(names); i++)
+        if (!strcmp(class_name, names[i])) return *out = (fd_precond_type)i, true;
+    return false;
+}
+
 /* ---- constructor arguments ------------------------------------------------------------------------------------- */
 
 static fd_status contradiction(fd_ctx *ctx, const char *where, const char *key, int64_t said, int64_t is) {
@@ -178,7 +187,17 @@ static fd_status take_real(fd_ctx *ctx, const char *where, const fd_pk *from, co
 
 fd_status fd_import_arguments(fd_ctx *ctx, const char *where, const fd_pk *attributes, fd_net_config *c) {
     const fd_pk *a = fd_pk_get(attributes, "_init_kwargs");
-    FD_TRY(take_real(ctx, where, attributes, "sigma_data", &c->sigma_data));
+    static const struct { const char *key; fd_precond_type of; double usual; } constants[] = {
+        {"beta_d", FD_PRECOND_VP, 19.9}, {"beta_min", FD_PRECOND_VP, 0.1}, {"M", FD_PRECOND_VP, 1000},
+        {"M", FD_PRECOND_IDDPM, 1000}, {"C_1", FD_PRECOND_IDDPM, 0.001}, {"C_2", FD_PRECOND_IDDPM, 0.008}};
+    for (size_t i = 0; i < FD_COUNT(constants); i++) {
+        double v = constants[i].usual;
+        if (constants[i].of == c->precond) FD_TRY(take_real(ctx, where, attributes, constants[i].key, &v));
+        if (fabs(v - constants[i].usual) > 1e-9)
+            return FD_FAIL(ctx, FD_E_UNSUPPORTED, "%s: preconditioning %s with %s = %g; only %g is known here", where,
+                           fd_precond_name(c->precond), constants[i].key, v, constants[i].usual);
+    }
+    if (c->precond == FD_PRECOND_EDM) FD_TRY(take_real(ctx, where, attributes, "sigma_data", &c->sigma_data));
     if (!a) return FD_OK;
     FD_TRY(same_int(ctx, where, a, "img_resolution", c->resolution));
     FD_TRY(same_int(ctx, where, a, "img_channels", c->image_channels));

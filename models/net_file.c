@@ -255,7 +255,7 @@ fd_status fd_net_check_view(fd_ctx *ctx, const fd_safetensors *view, fd_arena *a
 fd_status fd_net_load(fd_ctx *ctx, const char *path, fd_net **out) {
     fd_import in;
     *out = NULL;
-    FD_TRY(fd_import_open(ctx, path, NULL, false, &in));
+    FD_TRY(fd_import_open(ctx, path, NULL, &in));
     fd_status s = fd_net_from_view(ctx, &in.view, out);
     fd_import_close(&in);
     return s;

@@ -7,9 +7,12 @@
 #include "models/import.h"
 #include "models/net_file.h"
 
+static const char *const preconds[] = {"edm", "vp", "ve", "iddpm", NULL};
+
 typedef struct {
     const char *out, *export_to, *key;
-    bool list, json, raw;
+    bool list, json, raw, precond_given;
+    int precond;
     double sigma_init;
 } options;
 
@@ -28,6 +31,7 @@ static fd_status describe(fd_ctx *ctx, const fd_import *in, int n, int64_t param
         printf("%-12s %s%s%s\n", "class", in->class_name, in->model_name[0] ? ", " : "", in->model_name);
     if (in->network && !in->ours) {
         line("family", fd_family_name(c->family));
+        line("around it", fd_precond_name(c->precond));
         printf("%-12s %d x %d, %d channel%s\n", "images", c->resolution, c->resolution, c->image_channels,
                c->image_channels == 1 ? "" : "s");
         if (c->label_dim) printf("%-12s %d\n", "classes", c->label_dim);
@@ -86,7 +90,9 @@ static fd_status run(fd_ctx *ctx, const char *path, const options *o) {
         return s;
     }
     fd_import in;
-    FD_TRY(fd_import_open(ctx, path, o->key, o->raw, &in));
+    fd_import_options how = {.key = o->key, .raw = o->raw, .precond_given = o->precond_given,
+                             .precond = (fd_precond_type)o->precond};
+    FD_TRY(fd_import_open(ctx, path, &how, &in));
     fd_status s = convert(ctx, o, &in);
     fd_import_close(&in);
     return s;
@@ -108,6 +114,10 @@ fd_status fd_cmd_import(fd_ctx *ctx, int argc, char **argv) {
          .help = "Write a state dict for torch.load under EDM's names."},
         {.name = "raw", .type = FD_OPT_FLAG, .to = &p.raw,
          .help = "Copy the tensors as they are, whether they make a network or not."},
+        {.name = "precond", .type = FD_OPT_ENUM, .to = &p.precond, .value = "NAME", .words = preconds,
+         .given = &p.precond_given, .no_default = true,
+         .help = "Preconditioning, where the file does not name it: EDM's, or that of score-SDE's VP and VE or iDDPM's "
+                 "networks (EDM's baseline folder)."},
         {.name = "sigma_init", .type = FD_OPT_DOUBLE, .to = &p.sigma_init, .value = "X", .lo = 0, .hi = 1e6,
          .no_default = true,
          .help = "The network is a one-step student that starts from this noise level (FastGen: 80)."},
@@ -125,7 +135,7 @@ fd_status fd_cmd_import(fd_ctx *ctx, int argc, char **argv) {
     FD_TRY(fd_args_parse(ctx, &a, argc, argv));
     if (a.helped) return FD_OK;
     if (p.json && !p.list) return FD_FAIL(ctx, FD_E_ARG, "--json: goes with --list");
-    if (p.list && (p.out || p.export_to || p.key || p.raw))
+    if (p.list && (p.out || p.export_to || p.key || p.raw || p.precond_given))
         return FD_FAIL(ctx, FD_E_ARG, "--list: shows the file only; leave the other options out");
     return run(ctx, a.operand[0], &p);
 }

@@ -281,7 +281,7 @@ static fd_status import_and_export(fd_ctx *ctx) {
     fd_st_tensor *t;
     int n;
     int64_t parameters;
-    FD_TRY(fd_import_open(ctx, "tests/golden/cases/import/net_ncsnpp.pkl", NULL, false, &in));
+    FD_TRY(fd_import_open(ctx, "tests/golden/cases/import/net_ncsnpp.pkl", NULL, &in));
     fd_status s = fd_import_tensors(ctx, &in, &t, &n, &parameters);
     if (s == FD_OK) s = fd_torch_save(ctx, out_file, t, n);
     fd_import_close(&in);

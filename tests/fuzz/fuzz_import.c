@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int64_t parameters;
     const char *path = fuzz_file(data, size);
     if (!path) return 0;
-    fd_status s = fd_import_open(&ctx, path, NULL, false, &in);
+    fd_status s = fd_import_open(&ctx, path, NULL, &in);
     if (s == FD_OK) {
         s = fd_import_tensors(&ctx, &in, &t, &n, &parameters);
         for (int i = 0; s == FD_OK && i < n; i++) fuzz_touch(t[i].data, t[i].bytes);

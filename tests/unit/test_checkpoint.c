@@ -92,7 +92,7 @@ static void every_truncation(void **state) {
 static void import_fails(const char *file, const char *key, fd_status code, const char *message) {
     fd_ctx ctx = {0};
     fd_import in;
-    fd_status s = fd_import_open(&ctx, file, key, false, &in);
+    fd_status s = fd_import_open(&ctx, file, &(fd_import_options){.key = key}, &in);
     if (s != code || !strstr(ctx.message, message))
         fail_msg("%s: status %s, '%s' should say '%s'", file, fd_status_name(s), ctx.message, message);
     fd_import_close(&in);
@@ -102,11 +102,11 @@ static void choosing(void **state) {
     (void)state;
     fd_ctx ctx = {0};
     fd_import in;
-    assert_int_equal(fd_import_open(&ctx, FILES "nested.pt", NULL, false, &in), FD_OK);
+    assert_int_equal(fd_import_open(&ctx, FILES "nested.pt", NULL, &in), FD_OK);
     assert_string_equal(in.tree->path, "ema");      /* the average, unless told otherwise */
     assert_false(in.network);
     fd_import_close(&in);
-    assert_int_equal(fd_import_open(&ctx, FILES "nested.pt", "model", false, &in), FD_OK);
+    assert_int_equal(fd_import_open(&ctx, FILES "nested.pt", &(fd_import_options){.key = "model"}, &in), FD_OK);
     assert_string_equal(in.tree->path, "model");
     fd_import_close(&in);
     import_fails(FILES "nested.pt", "mod", FD_E_ARG, "no group of tensors called mod; it has 2: 'model', 'ema'");
@@ -133,7 +133,7 @@ static fd_status reimported(fd_ctx *ctx, const char *prefix, const char *extra, 
     free(list);
     fd_arena_free(&a);
     fd_checkpoint_close(c);
-    return fd_import_open(ctx, path, NULL, false, out);
+    return fd_import_open(ctx, path, NULL, out);
 }
 
 static void names(void **state) {
@@ -150,7 +150,7 @@ static void names(void **state) {
         assert_int_equal(in.config.levels, 2);
         assert_int_equal(in.config.label_dim, 3);
         assert_int_equal(in.config.augment_dim, 9);
-        assert_int_equal(in.notes, extras[i] ? 2 : 1);      /* no licence; a tensor left out */
+        assert_int_equal(in.notes, extras[i] ? 3 : 2);      /* no licence, no preconditioning; a tensor left out */
         fd_import_close(&in);
         assert_int_equal(fd_net_load(&ctx, path, &net), FD_OK);
         assert_memory_equal(net->params.w, right->params.w, (size_t)right->params.total * sizeof(float));
