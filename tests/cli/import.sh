@@ -33,9 +33,24 @@ good generate --network state.pt --seeds 0-3 --steps 3 --outdir direct --class 1
 good generate --network teacher.safetensors --seeds 0-3 --steps 3 --outdir converted --class 1
 for i in 0 1 2 3; do same direct/00000$i.png converted/00000$i.png; done
 [ -s direct.png ] || bad "no picture from a pickle"
+good import state.pt --precond vp --out vp.safetensors
+has "precond      vp" out
+good generate --network vp.safetensors --seeds 0-1 --steps 3 --grid vp.png
+refuse 1 "tensor 'model.dec.8x8_aux_conv.weight' has shape [3,4,3,3], the network wants [6,4,3,3]" import state.pt --precond iddpm
 good import state.pt --sigma_init 80 --out student.safetensors
 good info student.safetensors
 has "one step from sigma 80" out
+
+# Teachers and measured networks too.
+"$MAKE_NET" teacher big.safetensors || exit 1
+good import big.safetensors --export big.pth
+good dataset create sprites --dest set.zip --num 40
+good distill --teacher big.pth --data set.zip --cond --outdir runs --batch 4 --iterations 1 --dry-run
+has "big.pth" out
+good fid sprites --network big.pth --num 4 --steps 2 --json
+has '"images": "big.pth' out
+good info "$files/net_adm.pkl"
+has "adm" out
 
 # What a file contains, as text and JSON.
 good import "$files/nested.pt" --list
