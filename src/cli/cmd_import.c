@@ -123,8 +123,8 @@ fd_status fd_cmd_import(fd_ctx *ctx, int argc, char **argv) {
          .help = "The network is a one-step student that starts from this noise level (FastGen: 80)."},
     };
     fd_args a = {.command = "import", .operands = "FILE", .least = 1, .most = 1, .option = o, .n = (int)FD_COUNT(o),
-                 .about = "Reads weights that other programs wrote: EDM's network pickles (.pkl), torch state dicts and "
-                          "checkpoints (.pt, .pth, new and old containers), FastGen's, and safetensors. Nothing in the "
+                 .about = "Reads weights that other programs wrote: EDM's network pickles (.pkl), torch state dicts "
+                          "and checkpoints (.pt, .pth, new and old containers), FastGen's, and safetensors. Nothing in the "
                           "file is executed; a file that asks for it is refused. The configuration is found from the "
                           "tensors and every tensor is checked.\n"
                           "generate, distill and fid read such files directly too.",

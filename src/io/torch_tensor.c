@@ -124,8 +124,8 @@ fd_status fd_torch_rebuild_tensor(fd_ctx *ctx, fd_pk_session *s, const fd_pk_nam
     return check_view(ctx, s, t);
 }
 
-/* A parameter is its tensor: _rebuild_parameter(tensor, requires_grad, hooks), _rebuild_parameter_with_state(…, state)
- */
+/* A parameter is its tensor: _rebuild_parameter(tensor, requires_grad, hooks),
+ * _rebuild_parameter_with_state(tensor, requires_grad, hooks, state) */
 fd_status fd_torch_rebuild_parameter(fd_ctx *ctx, fd_pk_session *s, const fd_pk_name *name, const fd_pk *args,
                                      fd_pk **out) {
     if ((int)args->n != name->id || !fd_pk_is(args->item[0], FD_PK_TENSOR))

@@ -176,7 +176,8 @@ static void check_file(run *r, const char *file, const json_t *want) {
         r->read++;
         if (must && !strcmp(must, "refuse")) wrong(r, file, "was read, but must be refused");
         bool listed = json_object_get(want, "trees") || json_object_get(want, "arrays");
-        if ((listed ? check_contents(&ctx, r, file, c, want) : check_control(&ctx, r, file, c)) != FD_OK) wrong(r, file, "%s", ctx.message);
+        if ((listed ? check_contents(&ctx, r, file, c, want) : check_control(&ctx, r, file, c)) != FD_OK)
+            wrong(r, file, "%s", ctx.message);
         fd_checkpoint_close(c);
         if (json_object_get(want, "network")) check_network(r, file, path, want);
         return;

@@ -2,8 +2,9 @@
  *
  *   golden [--backend cpu|reference] [--conv direct|auto] [--perturb [--expect-failure]] [FOLDER …]
  *
- * A FOLDER is a case (it holds case.json), a set of files with their contents (expected.json) or a folder of cases. Without any: the cases kept with this test and, where
- * it exists, ../shared/golden next to the source tree. Exit code 0 only if every case passed.
+ * A FOLDER is a case (it holds case.json), a set of files with their contents (expected.json) or a folder of cases.
+ * Without any: the cases kept with this test and, where it exists, ../shared/golden next to the source tree. Exit code
+ * 0 only if every case passed.
  * --perturb spoils one number by 1e-3 of its size first: then every case must fail, which --expect-failure asserts.
  */
 #include <dirent.h>
