@@ -77,7 +77,7 @@ fd_status fd_denoiser_run(fd_ctx *ctx, fd_denoiser *d, const float *x, const dou
             return FD_FAIL(ctx, FD_E_ARG, "denoiser: noise level %g of sample %d is not positive", sigma[i], i);
     if (augment && !d->io.augment)
         return FD_FAIL(ctx, FD_E_ARG, "denoiser: got an augmentation vector but was made without one");
-    fd_precond_coefficients(sigma, n, d->net->config.sigma_data, k, k + n, k + 2 * n, k + 3 * n);
+    fd_precond_coefficients(&d->net->config, sigma, n, k, k + n, k + 2 * n, k + 3 * n);
     FD_TRY(fd_exec_write(ctx, d->e, d->io.x, x));
     FD_TRY(fd_exec_write(ctx, d->e, d->k.c_in, k + 2 * n));
     FD_TRY(fd_exec_write(ctx, d->e, d->k.c_noise, k + 3 * n));

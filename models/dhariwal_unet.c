@@ -82,7 +82,7 @@ static fd_val decode(fd_unet *u, fd_val x) {
     fd_nn_leave(u->nn, mark);
     int last = c->model_channels * c->channel_mult[0];
     x = fd_nn_group_norm(u->nn, "out_norm", x, 0, FD_NORM_PLAIN, fd_group_count(last), u->eps, true);
-    return fd_nn_conv(u->nn, "out_conv", x, c->image_channels, &(fd_nn_conv_spec){.k = 3, .start = u->start_zero});
+    return fd_nn_conv(u->nn, "out_conv", x, fd_out_channels(c), &(fd_nn_conv_spec){.k = 3, .start = u->start_zero});
 }
 
 fd_status fd_dhariwal_unet(fd_unet *u) {

@@ -23,7 +23,7 @@ typedef struct fd_unet_io {
     int taps[FD_MAX_LEVELS];    /* levels (0 = finest) whose last encoder block's output is wanted, ascending */
     int ntaps;
     bool features_only;         /* stop after the last tapped block: no decoder is recorded */
-    fd_val F;                   /* out: raw output [N,C,R,R], type nn->dt; 0 if features_only */
+    fd_val F;                   /* out: raw output [N,fd_out_channels,R,R], type nn->dt; 0 if features_only */
     fd_val feats[FD_MAX_LEVELS];    /* out: one per tap */
 } fd_unet_io;
 
@@ -31,7 +31,7 @@ typedef struct fd_unet_io {
  * so that every tensor is declared. SHAPE and ARG errors. */
 fd_status fd_unet_build(fd_nn *nn, const fd_net_config *c, fd_unet_io *io);
 
-/* Preconditioning (EDM, Karras et al. 2022, section 5):
+/* Preconditioning (Karras et al. 2022, table 1; which one: the configuration):
  *   D(x; sigma) = c_skip x + c_out F(c_in x, c_noise)
  * with one coefficient per sample; D and x stay f32 whatever the type of the network inside. */
 typedef struct fd_precond {
@@ -42,8 +42,12 @@ fd_precond fd_precond_inputs(fd_graph *g, const char *prefix, int n);
 /* Reads io->x as the noisy image (f32) and ignores io->c_noise. *D = 0 if io->features_only. */
 fd_status fd_precond_build(fd_nn *nn, const fd_net_config *c, const fd_precond *k, fd_unet_io *io, fd_val *D);
 /* The four arrays of n floats: computed in double, rounded once. sigma > 0. */
-void fd_precond_coefficients(const double *sigma, int n, double sigma_data, float *c_skip, float *c_out, float *c_in,
-                             float *c_noise);
+void fd_precond_coefficients(const fd_net_config *c, const double *sigma, int n, float *c_skip, float *c_out,
+                             float *c_in, float *c_noise);
+/* The nearest noise level that the network knows: sigma itself, except for iddpm. */
+double fd_precond_round(const fd_net_config *c, double sigma);
+/* The noise levels that the network was made for: 0 to infinity for edm. */
+void fd_precond_range(const fd_net_config *c, double *low, double *high);
 
 /* Discriminator heads on tapped features: logits [N, ntap, 1, 1] f32. Tensors discriminator_heads.<i>.<j>.*, the
  * layout of a torch Sequential per head. feats: one [N,tap_channels[i],r,r] per head. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/formula.h"
+#include "models/net_file.h"
 
 /* One graph with every input present touches every tensor; only the shapes matter, so the batch is one. */
 static fd_status declare(fd_nn *nn, const fd_net_config *c) {
@@ -39,15 +40,16 @@ fd_status fd_net_declare(fd_ctx *ctx, const fd_net_config *config, fd_params *se
     return s;
 }
 
+void fd_net_filter(const fd_init *f, float *w) {
+    float sum = 0;
+    for (int a = 0; a < f->ntaps; a++) sum += f->taps[a];
+    for (int a = 0; a < f->ntaps; a++)
+        for (int b = 0; b < f->ntaps; b++) w[a * f->ntaps + b] = f->taps[a] * f->taps[b] / (sum * sum);
+}
+
 static void set_filters(fd_params *p) {
-    for (int i = 0; i < p->n; i++) {
-        const fd_init *f = &p->list[i].init;
-        if (f->kind != FD_INIT_FILTER) continue;
-        float sum = 0, *w = p->w + p->list[i].offset;
-        for (int a = 0; a < f->ntaps; a++) sum += f->taps[a];
-        for (int a = 0; a < f->ntaps; a++)
-            for (int b = 0; b < f->ntaps; b++) w[a * f->ntaps + b] = f->taps[a] * f->taps[b] / (sum * sum);
-    }
+    for (int i = 0; i < p->n; i++)
+        if (p->list[i].init.kind == FD_INIT_FILTER) fd_net_filter(&p->list[i].init, p->w + p->list[i].offset);
 }
 
 /* A net with declared tensors but no memory for them. */

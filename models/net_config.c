@@ -6,9 +6,11 @@
 
 static const char *const family_names[] = {"ddpmpp", "ncsnpp", "adm", "heads", "classifier"};
 static const char *const embedding_names[] = {"positional", "fourier"};
+static const char *const precond_names[] = {"edm", "vp", "ve", "iddpm"};
 static const char *const coder_names[] = {"standard", "skip", "residual"};
 
 const char *fd_family_name(fd_family f) { return family_names[f]; }
+const char *fd_precond_name(fd_precond_type p) { return precond_names[p]; }
 
 void fd_net_config_preset(fd_net_config *c, fd_family family) {
     *c = (fd_net_config){.family = family, .resolution = 32, .image_channels = 3};
@@ -172,7 +174,7 @@ fd_status fd_net_config_check(fd_ctx *ctx, const fd_net_config *c) {
 
 /* One row per key: where it goes and for which families. Reading and writing walk the same table. */
 enum { IN_UNET = 1, IN_HEADS = 2, IN_CLASSIFIER = 4, IN_ALL = 7 };
-typedef enum { INT, REAL, INTS, FLOATS, EMBEDDING, CODER } field_kind;
+typedef enum { INT, REAL, INTS, FLOATS, EMBEDDING, CODER, PRECOND } field_kind;
 typedef struct {
     const char *key, *alias;     /* alias: EDM's constructor argument where its name differs */
     field_kind kind;
@@ -199,6 +201,7 @@ static const field fields[] = {
     {"encoder_type", NULL, CODER, IN_UNET, 0, AT(encoder_type), 0, false},
     {"decoder_type", NULL, CODER, IN_UNET, 0, AT(decoder_type), 0, false},
     {"resample_filter", NULL, FLOATS, IN_UNET, LIST(resample_filter, ntaps), false},
+    {"precond", NULL, PRECOND, IN_UNET, 0, AT(precond), 0, false},
     {"sigma_data", NULL, REAL, IN_UNET, 0, AT(sigma_data), 0, false},
     {"taps", NULL, INTS, IN_HEADS, LIST(taps, ntap), true},
     {"tap_channels", NULL, INTS, IN_HEADS, LIST(tap_channels, ntap), true},
@@ -265,6 +268,13 @@ static fd_status read_field(fd_ctx *ctx, const char *where, const field *f, cons
             return FD_FAIL(ctx, FD_E_FORMAT, "%s: network option %s: needs \"positional\" or \"fourier\"", where,
                            f->key);
         *(fd_embedding_type *)at = (fd_embedding_type)i;
+        return FD_OK;
+    case PRECOND:
+        i = name_index(precond_names, FD_COUNT(precond_names), v);
+        if (i < 0)
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: network option %s: needs \"edm\", \"vp\", \"ve\" or \"iddpm\"",
+                           where, f->key);
+        *(fd_precond_type *)at = (fd_precond_type)i;
         return FD_OK;
     case CODER:
         i = name_index(coder_names, FD_COUNT(coder_names), v);
@@ -333,6 +343,7 @@ static json_t *write_field(const field *f, const fd_net_config *c) {
     case INT: return json_integer(*(const int *)at);
     case REAL: return json_real(*(const double *)at);
     case EMBEDDING: return json_string(embedding_names[*(const fd_embedding_type *)at]);
+    case PRECOND: return json_string(precond_names[*(const fd_precond_type *)at]);
     case CODER: return json_string(coder_names[*(const fd_coder_type *)at]);
     default: break;
     }

@@ -14,6 +14,8 @@
 
 typedef enum { FD_FAMILY_DDPMPP, FD_FAMILY_NCSNPP, FD_FAMILY_ADM, FD_FAMILY_HEADS, FD_FAMILY_CLASSIFIER } fd_family;
 typedef enum { FD_EMBEDDING_POSITIONAL, FD_EMBEDDING_FOURIER } fd_embedding_type;
+/* What is around the U-Net (models.h): EDM's own, or that of the networks EDM compares itself with. */
+typedef enum { FD_PRECOND_EDM, FD_PRECOND_VP, FD_PRECOND_VE, FD_PRECOND_IDDPM } fd_precond_type;
 typedef enum { FD_CODER_STANDARD, FD_CODER_SKIP, FD_CODER_RESIDUAL } fd_coder_type;
 
 typedef struct fd_net_config {
@@ -35,7 +37,8 @@ typedef struct fd_net_config {
     fd_coder_type encoder_type, decoder_type;
     float resample_filter[4];                /* taps, 1-D, not normalised */
     int ntaps;
-    double sigma_data;
+    fd_precond_type precond;
+    double sigma_data;                       /* precond edm only */
 
     /* discriminator heads: head i sits on a feature map of tap_channels[i] channels at tap_resolutions[i] */
     int taps[FD_MAX_HEADS], tap_channels[FD_MAX_HEADS], tap_resolutions[FD_MAX_HEADS], ntap;
@@ -54,7 +57,13 @@ static inline int fd_tap_channels(const fd_net_config *c, int level) {
 }
 static inline int fd_tap_resolution(const fd_net_config *c, int level) { return c->resolution >> level; }
 
+/* Channels that the U-Net gives: iDDPM's networks also predict a variance, which nobody reads. */
+static inline int fd_out_channels(const fd_net_config *c) {
+    return c->image_channels * (c->precond == FD_PRECOND_IDDPM ? 2 : 1);
+}
+
 const char *fd_family_name(fd_family f);
+const char *fd_precond_name(fd_precond_type p);      /* "edm", "vp", "ve", "iddpm" */
 /* EDM's published defaults of a family (SongUNet: CIFAR-10, ADM: ImageNet-64), without labels or augmentation. */
 void fd_net_config_preset(fd_net_config *c, fd_family family);
 /* Fills the heads' configuration for taps on the given levels of a UNet. */

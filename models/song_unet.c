@@ -112,13 +112,13 @@ static fd_val decode(fd_unet *u, fd_val x) {
         if (aux) {
             snprintf(name, sizeof name, "%dx%d_aux_up", res, res);
             aux = fd_nn_conv(
-                nn, name, aux, c->image_channels,
+                nn, name, aux, fd_out_channels(c),
                 &(fd_nn_conv_spec){.resample = FD_RESAMPLE_UP, .taps = c->resample_filter, .ntaps = c->ntaps});
         }
         snprintf(name, sizeof name, "%dx%d_aux_norm", res, res);
         fd_val y = fd_nn_group_norm(nn, name, x, 0, FD_NORM_PLAIN, fd_group_count(width), u->eps, true);
         snprintf(name, sizeof name, "%dx%d_aux_conv", res, res);
-        y = fd_nn_conv(nn, name, y, c->image_channels, &(fd_nn_conv_spec){.k = 3, .start = u->start_zero});
+        y = fd_nn_conv(nn, name, y, fd_out_channels(c), &(fd_nn_conv_spec){.k = 3, .start = u->start_zero});
         aux = aux ? fd_add(nn->g, aux, y, 1, 1) : y;
     }
     fd_nn_leave(nn, mark);

@@ -70,7 +70,8 @@ FDISTILL_API const char *fdistill_message(const fdistill_context *ctx);
 typedef struct fdistill_net fdistill_net;
 
 /* A student or teacher from a self-describing .safetensors file, as `fdistill train`, `distill` and `import` write
- * them. Every name, shape and value in the file is checked: IO, FORMAT, SHAPE, NUMERIC, NOMEM; ARG for a network that
+ * them, or from other programs' weights that `fdistill import` understands; nothing in a file is executed. Every
+ * name, shape and value in the file is checked: IO, FORMAT, UNSUPPORTED, SHAPE, NUMERIC, NOMEM; ARG for a network that
  * makes no images. On failure *out is NULL. */
 FDISTILL_API fdistill_status fdistill_net_load(fdistill_context *ctx, const char *path, fdistill_net **out);
 FDISTILL_API void fdistill_net_free(fdistill_net *net);              /* NULL is allowed */

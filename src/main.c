@@ -16,6 +16,7 @@ static const fd_command commands[] = {
     {"distill", "Distil a teacher into a one-step student.", fd_cmd_distill},
     {"generate", "Make images from a network: PNG files, a grid, a zip or npz.", fd_cmd_generate},
     {"fid", "Measure images: reference statistics, Fréchet distance, the judge of the sprites.", fd_cmd_fid},
+    {"import", "Read other people's weights (EDM, torch, FastGen), executing nothing.", fd_cmd_import},
     {"info", "Say what a file or folder is; print the run list of a network.", fd_cmd_info},
     {"doctor", "Say what this build and machine can do, and whether all that is needed works.", fd_cmd_doctor},
 };

@@ -165,7 +165,7 @@ fd_status fd_cmd_generate(fd_ctx *ctx, int argc, char **argv) {
     generate_options p = {.seeds_text = "0-63", .scale = 1, .sampling = FD_SAMPLING_DEFAULTS};
     fd_option o[] = {
         {.name = "network", .type = FD_OPT_TEXT, .to = &p.network, .value = "FILE", .required = true,
-         .help = "Student or teacher, .safetensors."},
+         .help = "Student or teacher: a .safetensors file of fdistill, or one that import reads."},
         {.name = "outdir", .type = FD_OPT_TEXT, .to = &p.outdir, .value = "PATH",
          .help = "Folder of the images, or the .zip or .npz to write. Files of the same name are replaced."},
         {.name = "seeds", .type = FD_OPT_TEXT, .to = &p.seeds_text, .value = "LIST",

@@ -223,8 +223,9 @@ fd_status fd_cmd_info(fd_ctx *ctx, int argc, char **argv) {
     FD_TRY(fd_args_parse(ctx, &a, argc, argv));
     if (a.helped) return FD_OK;
     const char *path = a.operand[0];
-    if (ends_in(path, ".safetensors")) {
-        if (!plan && !is_ours(ctx, path)) return show_foreign(ctx, path);
+    bool foreign = ends_in(path, ".pkl") || ends_in(path, ".pt") || ends_in(path, ".pth");
+    if (foreign || ends_in(path, ".safetensors")) {
+        if (!foreign && !plan && !is_ours(ctx, path)) return show_foreign(ctx, path);
         fd_net *net = NULL;
         FD_TRY(fd_net_load(ctx, path, &net));
         fd_status s = plan ? plan_network(ctx, net, batch, precision, train) : show_network(ctx, path, net, tensors);

@@ -5,12 +5,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <zip.h>
+#include <zlib.h>
 
 #include "io/zip_names.h"
 
 typedef struct {
     const char *name;             /* libzip's, valid as long as the archive is open */
-    uint64_t size, packed;
+    uint64_t size, packed, local; /* local: place of its header in the file */
+    uint32_t crc;
     uint16_t method;
     bool encrypted;
 } entry;
@@ -18,6 +20,7 @@ typedef struct {
 struct fd_zip {
     zip_t *zip;
     fd_bytes map;                 /* size 0 when the memory is the caller's */
+    fd_bytes file;                /* the archive, whoever owns it */
     const char *path;
     entry *entry;
     int64_t n, *by_name;          /* entry numbers sorted by name */
@@ -45,16 +48,30 @@ static uint32_t le(const uint8_t *p, int bytes) {
     return v;
 }
 
-/* libzip hands out names as C strings, which hides what follows a NUL; the directory itself shows it. */
-static fd_status check_hidden_names(fd_ctx *ctx, const char *path, fd_bytes f, int64_t n) {
+static uint64_t le64(const uint8_t *p) { return le(p, 4) | (uint64_t)le(p + 4, 4) << 32; }
+
+/* Where the local header of a directory entry lies; in a zip64 archive the extra field may say so. */
+static uint64_t local_header(const uint8_t *e, size_t name, size_t extra) {
+    uint64_t at = le(e + 42, 4);
+    const uint8_t *p = e + 46 + name, *end = p + extra;
+    for (; at == UINT32_MAX && end - p >= 4; p += 4 + le(p + 2, 2)) {
+        size_t skip = 8 * ((size_t)(le(e + 20, 4) == UINT32_MAX) + (le(e + 24, 4) == UINT32_MAX));
+        if ((size_t)(end - p - 4) < le(p + 2, 2)) break;
+        if (le(p, 2) == 1 && le(p + 2, 2) >= skip + 8) return le64(p + 4 + skip);
+    }
+    return at;
+}
+
+/* What libzip does not tell: where the local headers lie, and names with a NUL, which it hands out as C strings. */
+static fd_status read_central(fd_ctx *ctx, const char *path, fd_bytes f, entry *out, int64_t n) {
     size_t end = f.size < 22 ? 0 : f.size - 22, lowest = end > 65535 ? end - 65535 : 0, at = SIZE_MAX;
     for (size_t p = end + 1; p-- > lowest;)
         if (le(f.data + p, 4) == 0x06054b50 && le(f.data + p + 20, 2) == f.size - p - 22) {
             at = le(f.data + p + 16, 4);
             if (at == UINT32_MAX && p >= 20 && le(f.data + p - 20, 4) == 0x07064b50) {
-                uint64_t record = le(f.data + p - 12, 4) | (uint64_t)le(f.data + p - 8, 4) << 32;
+                uint64_t record = le64(f.data + p - 12);
                 if (record > f.size || f.size - record < 56) break;
-                at = le(f.data + record + 48, 4) | (uint64_t)le(f.data + record + 52, 4) << 32;
+                at = le64(f.data + record + 48);
             }
             break;
         }
@@ -67,6 +84,7 @@ static fd_status check_hidden_names(fd_ctx *ctx, const char *path, fd_bytes f, i
         if (memchr(f.data + at + 46, 0, name))
             return FD_FAIL(ctx, FD_E_FORMAT, "%s: member %lld ('%s') is refused: a NUL byte in its name", path,
                            (long long)i, (const char *)f.data + at + 46);
+        out[i].local = local_header(f.data + at, name, le(f.data + at + 30, 2));
         at += 46 + name + more;
     }
     return FD_OK;
@@ -79,8 +97,9 @@ static int by_name(const void *a, const void *b) {
 
 static fd_status read_directory(fd_ctx *ctx, fd_zip *z, fd_bytes file) {
     z->n = zip_get_num_entries(z->zip, 0);
-    FD_TRY(check_hidden_names(ctx, z->path, file, z->n));
+    z->file = file;
     FD_NEW(ctx, &z->arena, z->entry, z->n);
+    FD_TRY(read_central(ctx, z->path, file, z->entry, z->n));
     FD_NEW(ctx, &z->arena, z->by_name, z->n);
     for (int64_t i = 0; i < z->n; i++) {
         zip_stat_t st;
@@ -94,7 +113,8 @@ static fd_status read_directory(fd_ctx *ctx, fd_zip *z, fd_bytes file) {
         if (mode && mode != S_IFREG && mode != S_IFDIR)
             return FD_FAIL(ctx, FD_E_FORMAT, "%s: member '%s' is refused: a symbolic link or special file", z->path,
                            name);
-        z->entry[i] = (entry){name, st.size, st.comp_size, st.comp_method, st.encryption_method != ZIP_EM_NONE};
+        z->entry[i] = (entry){name, st.size, st.comp_size, z->entry[i].local, st.crc, st.comp_method,
+                              st.encryption_method != ZIP_EM_NONE};
         z->by_name[i] = i;
     }
     sorting = z;
@@ -218,3 +238,24 @@ fd_status fd_zip_read(fd_ctx *ctx, fd_zip *z, int64_t i, fd_arena *arena, size_t
     if (s == FD_OK) *out = (fd_bytes){p, (size_t)e->size};
     return s;
 }
+
+fd_status fd_zip_view(fd_ctx *ctx, const fd_zip *z, int64_t i, bool check, fd_bytes *out) {
+    *out = (fd_bytes){0};
+    const entry *e = &z->entry[i];
+    if (e->encrypted || e->method != ZIP_CM_STORE || e->size != e->packed)
+        return FD_FAIL(ctx, FD_E_UNSUPPORTED, "%s: member '%s' is %s; it must be stored as it is", z->path, e->name,
+                       e->encrypted ? "encrypted" : "compressed");
+    uint64_t at = e->local, left = z->file.size;
+    const uint8_t *p = z->file.data + at;
+    bool good = at < left && left - at >= 30 && le(p, 4) == 0x04034b50;
+    uint64_t head = good ? 30 + le(p + 26, 2) + le(p + 28, 2) : 0;
+    if (!good || head > left - at || left - at - head < e->size)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: member '%s': its data lies outside the archive, or its header is "
+                       "damaged", z->path, e->name);
+    *out = (fd_bytes){p + head, (size_t)e->size};
+    if (check && crc32_z(crc32(0, NULL, 0), out->data, out->size) != e->crc)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: member '%s': its CRC is wrong: the file is damaged", z->path, e->name);
+    return FD_OK;
+}
+
+uint32_t fd_zip_crc(const fd_zip *z, int64_t i) { return z->entry[i].crc; }

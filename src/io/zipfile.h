@@ -26,6 +26,11 @@ int64_t fd_zip_find(const fd_zip *z, const char *name);      /* -1: not there */
  * enters libzip) with different contexts and arenas. */
 fd_status fd_zip_read(fd_ctx *ctx, fd_zip *z, int64_t i, fd_arena *arena, size_t limit, fd_bytes *out);
 
+/* A stored entry where it lies, without a copy; valid until fd_zip_close. UNSUPPORTED if it is compressed or
+ * encrypted. check: its CRC is computed and compared. */
+fd_status fd_zip_view(fd_ctx *ctx, const fd_zip *z, int64_t i, bool check, fd_bytes *out);
+uint32_t fd_zip_crc(const fd_zip *z, int64_t i);      /* as the archive claims */
+
 typedef struct fd_zip_writer fd_zip_writer;
 
 fd_status fd_zip_create(fd_ctx *ctx, const char *path, fd_zip_writer **out);

@@ -30,6 +30,7 @@ int fd_sampler_evaluations(const fd_sampler *s) { return s->steps == 1 || s->eul
 /* Buffers of one call; all [n][C][R][R]. */
 typedef struct {
     fd_denoiser *d;
+    const fd_net_config *config;
     const float *labels;
     int n;
     int64_t pixels, total;
@@ -50,7 +51,8 @@ static fd_status step(fd_ctx *ctx, const fd_sampler *s, work *w, double t0, doub
     const double limit = sqrt(2) - 1;
     double gamma = t0 >= s->s_min && t0 <= s->s_max ? fmin(s->s_churn / s->steps, limit) : 0, hat = t0 + gamma * t0;
     if (gamma > 0) {
-        double add = sqrt(hat * hat - t0 * t0) * s->s_noise;
+        hat = fd_precond_round(w->config, hat);
+        double add = sqrt(fmax(hat * hat - t0 * t0, 0)) * s->s_noise;
         for (int64_t i = 0; i < w->total; i++) x[i] += add * (double)noise[i];
     }
     FD_TRY(slope_at(ctx, w, x, hat, w->slope));
@@ -75,6 +77,7 @@ static fd_status sample(fd_ctx *ctx, const fd_sampler *s, work *w, fd_arena *a, 
     FD_NEW(ctx, a, w->sigma, w->n);
     FD_NEW(ctx, a, t, s->steps + 1);      /* t[steps] = 0 */
     fd_karras_grid(s->steps, s->sigma_min, s->sigma_max, s->rho, t);
+    for (int i = 0; i < s->steps; i++) t[i] = fd_precond_round(w->config, t[i]);
     for (int64_t i = 0; i < w->total; i++) x[i] = (double)latents[i] * t[0];
     if (trajectory) memcpy(trajectory, x, (size_t)w->total * sizeof *x);
     for (int i = 0; i < s->steps; i++) {
@@ -100,7 +103,8 @@ fd_status fd_sample(fd_ctx *ctx, const fd_sampler *s, fd_denoiser *d, const floa
     if (s->s_churn > 0 && !noises) return FD_FAIL(ctx, FD_E_ARG, "sampler: churn needs noise tensors");
     fd_arena a = {0};
     fd_shape shape = fd_denoiser_shape(d);
-    work w = {.d = d, .labels = labels, .n = (int)shape.n, .pixels = shape.c * shape.h * shape.w, .total = fd_count(shape)};
+    work w = {.d = d, .config = &fd_denoiser_net(d)->config, .labels = labels, .n = (int)shape.n,
+              .pixels = shape.c * shape.h * shape.w, .total = fd_count(shape)};
     fd_status status = sample(ctx, s, &w, &a, latents, noises, x, trajectory);
     fd_arena_free(&a);
     return status;

@@ -55,7 +55,7 @@ static fd_status fill_vector(fd_ctx *ctx, fd_view *v, fd_val input, const float 
 
 fd_status fd_view_fill(fd_ctx *ctx, fd_view *v, const float *x, const double *sigma, const float *labels, const float *augment) {
     float *skip = v->coef, *out = skip + v->n, *in = out + v->n, *noise = in + v->n;
-    fd_precond_coefficients(sigma, v->n, v->net->config.sigma_data, skip, out, in, noise);
+    fd_precond_coefficients(&v->net->config, sigma, v->n, skip, out, in, noise);
     FD_TRY(fd_exec_write(ctx, v->e, v->x, x));
     FD_TRY(fd_exec_write(ctx, v->e, v->k.c_in, in));
     FD_TRY(fd_exec_write(ctx, v->e, v->k.c_noise, noise));

@@ -12,6 +12,7 @@
 #include "fdistill.h"
 #include "io/dataset.h"
 #include "io/npy.h"
+#include "models/import.h"
 #include "train/distiller.h"
 #include "train/edm_step.h"
 #include "train/sampler.h"
@@ -274,10 +275,36 @@ static fd_status api(fd_ctx *ctx) {
     return (fd_status)s;
 }
 
+/* A pickle of protocol 2 in, a torch archive out. */
+static fd_status import_and_export(fd_ctx *ctx) {
+    fd_import in;
+    fd_st_tensor *t;
+    int n;
+    int64_t parameters;
+    FD_TRY(fd_import_open(ctx, "tests/golden/cases/import/net_ncsnpp.pkl", NULL, &in));
+    fd_status s = fd_import_tensors(ctx, &in, &t, &n, &parameters);
+    if (s == FD_OK) s = fd_torch_save(ctx, out_file, t, n);
+    fd_import_close(&in);
+    return s;
+}
+
+static fd_status read_torch(fd_ctx *ctx) {
+    fd_checkpoint *c;
+    FD_TRY(fd_checkpoint_open(ctx, "tests/golden/cases/import/noncontiguous_zip.pt", &c));
+    fd_arena a = {0};
+    fd_st_tensor st;
+    fd_status s = FD_OK;
+    for (int i = 0; s == FD_OK && i < c->tree[0].n; i++)
+        s = fd_checkpoint_tensor(ctx, c, &c->tree[0].tensor[i], &a, &st);
+    fd_arena_free(&a);
+    fd_checkpoint_close(c);
+    return s;
+}
+
 #define TEST(name) static void test_##name(void **state) { exhaust(#name, name); }
 TEST(load_net) TEST(clone_net) TEST(save_net) TEST(digest_net) TEST(denoise) TEST(denoise_bf16) TEST(sample)
 TEST(open_set) TEST(read_npz) TEST(write_npz) TEST(write_dataset) TEST(train_step) TEST(distill_step)
-TEST(save_and_load_state) TEST(api)
+TEST(save_and_load_state) TEST(api) TEST(import_and_export) TEST(read_torch)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -286,6 +313,7 @@ int main(void) {
         cmocka_unit_test(test_sample),    cmocka_unit_test(test_open_set),      cmocka_unit_test(test_read_npz),
         cmocka_unit_test(test_write_npz), cmocka_unit_test(test_write_dataset), cmocka_unit_test(test_train_step),
         cmocka_unit_test(test_distill_step), cmocka_unit_test(test_save_and_load_state), cmocka_unit_test(test_api),
+        cmocka_unit_test(test_import_and_export), cmocka_unit_test(test_read_torch),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -76,6 +76,11 @@ fd_status golden_adam(golden *g, fd_adam *p);
 /* Every stored "<prefix><parameter>", as golden_compare_update. w, start: flat blocks of the set's layout. */
 void golden_compare_trained(golden *g, const char *prefix, const fd_params *p, const float *w, const float *start);
 
+/* Files of weights (kind_import.c). words: what was compared. Under perturb one number is spoiled, and exactly that one
+ * must be noticed. */
+bool golden_is_import(const char *folder);
+bool golden_run_import(const golden_options *o, const char *folder, char *words, size_t size);
+
 typedef fd_status golden_kind_fn(golden *g, fd_arena *arena);
 golden_kind_fn golden_kind_net, golden_kind_full, golden_kind_formula, golden_kind_grids, golden_kind_divergences,
     golden_kind_ratio, golden_kind_optim, golden_kind_edm_train, golden_kind_heun,

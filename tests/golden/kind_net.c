@@ -50,7 +50,7 @@ static fd_status record(golden *g, fd_net *net, fd_net *heads, recorded *r, bool
     return FD_OK;
 }
 
-static fd_status run(golden *g, recorded *r, const float *x, const double *sigma, double sigma_data,
+static fd_status run(golden *g, recorded *r, const float *x, const double *sigma, const fd_net_config *c,
                      const float *labels, const float *augment, const float *cotangent) {
     fd_exec_options o = {.backend = g->o->backend};
     fd_arena a = {0};
@@ -58,7 +58,7 @@ static fd_status run(golden *g, recorded *r, const float *x, const double *sigma
     FD_TRY(fd_exec_new(g->ctx, r->g, &o, &r->e));
     k = fd_arena_alloc(g->ctx, &a, sizeof(float) * 4 * (size_t)r->n);
     if (!k) return FD_E_NOMEM;
-    fd_precond_coefficients(sigma, r->n, sigma_data, k, k + r->n, k + 2 * r->n, k + 3 * r->n);
+    fd_precond_coefficients(c, sigma, r->n, k, k + r->n, k + 2 * r->n, k + 3 * r->n);
     fd_status s = fd_exec_write(g->ctx, r->e, r->x, x);
     const fd_val coefficient[] = {r->k.c_skip, r->k.c_out, r->k.c_in, r->k.c_noise};
     for (int i = 0; i < 4 && s == FD_OK; i++) s = fd_exec_write(g->ctx, r->e, coefficient[i], k + i * r->n);
@@ -170,7 +170,7 @@ fd_status golden_kind_net(golden *g, fd_arena *a) {
     if (s == FD_OK) s = record(g, net, NULL, &r, augment != NULL, true);
     if (s == FD_OK) {
         keep_activations(g, &r);
-        s = run(g, &r, x, sigma, net->config.sigma_data, labels, augment, cotangent);
+        s = run(g, &r, x, sigma, &net->config, labels, augment, cotangent);
     }
     if (s == FD_OK) s = compare_all(g, net, &r);
     if (s == FD_OK) s = without_condition(g, net, (int)n, x, sigma, a);
@@ -248,7 +248,7 @@ static fd_status full(golden *g, fd_arena *a, fd_net *net, fd_net *heads, record
         const char *name = json_string_value(json_array_get(names, i));
         if (name) fd_graph_keep(r->g, fd_graph_find(r->g, name));
     }
-    FD_TRY(run(g, r, x, &sigma, c->sigma_data, labels, NULL, cotangent));
+    FD_TRY(run(g, r, x, &sigma, c, labels, NULL, cotangent));
     FD_TRY(module_rms(g, r));
     if (golden_has(g, "out/head_logits")) FD_TRY(compare_value(g, r, r->logits, "out/head_logits"));
     return compare_all(g, net, r);

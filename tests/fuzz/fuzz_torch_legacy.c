@@ -1,0 +1,4 @@
+/* The container of torch before 1.6. */
+#include "fuzz_checkpoint.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) { return fuzz_checkpoint(data, size); }
