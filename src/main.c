@@ -17,6 +17,7 @@ static const fd_command commands[] = {
     {"generate", "Make images from a network: PNG files, a grid, a zip or npz.", fd_cmd_generate},
     {"fid", "Measure images: reference statistics, Fréchet distance, the judge of the sprites.", fd_cmd_fid},
     {"info", "Say what a file or folder is; print the run list of a network.", fd_cmd_info},
+    {"bench", "Time a network: denoising, a training step, generating images; where the time goes.", fd_cmd_bench},
     {"doctor", "Say what this build and machine can do, and whether all that is needed works.", fd_cmd_doctor},
 };
 

@@ -15,8 +15,6 @@
 #include "train/loop.h"
 #include "train/optim.h"
 
-#define PASS 32          /* images per pass unless asked otherwise: beyond this, batches are no faster */
-
 fd_train_options fd_train_defaults(void) {
     fd_train_options o = {.job = fd_job_defaults(), .lr = {.lr = 1e-3, .ramp = 10e6}, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
                           .ema_halflife = 0.5e6, .ema_ramp = 0.05, .p_mean = -1.2, .p_std = 1.2};
@@ -233,7 +231,7 @@ static fd_status prepare(fd_ctx *ctx, training *r) {
     const fd_job_options *o = &r->o->job;
     FD_TRY(fd_job_dataset(ctx, o, &r->data));
     FD_TRY(fd_dataset_digest(ctx, &r->data, r->data_digest));
-    r->n = o->batch_gpu ? o->batch_gpu : fd_pass_size(o->batch, PASS);
+    r->n = o->batch_gpu ? o->batch_gpu : fd_pass_size(o->batch, FD_TRAIN_PASS);
     if (r->n > o->batch || o->batch % r->n)
         return FD_FAIL(ctx, FD_E_ARG, "--batch-gpu %d does not divide --batch %d", r->n, o->batch);
     FD_TRY(make_net(ctx, r));
@@ -245,7 +243,7 @@ static fd_status prepare(fd_ctx *ctx, training *r) {
     FD_TRY(allocate(ctx, r));
     if (!o->grid) return FD_OK;
     fd_run_options d = {.dtype = o->dtype};
-    return fd_denoiser_new(ctx, r->net, fd_pass_size(o->grid * o->grid, PASS), &d, &r->show);
+    return fd_denoiser_new(ctx, r->net, fd_pass_size(o->grid * o->grid, FD_TRAIN_PASS), &d, &r->show);
 }
 
 static fd_status run(fd_ctx *ctx, training *r) {

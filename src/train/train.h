@@ -5,6 +5,8 @@
 #include "models/models.h"
 #include "train/job.h"
 
+#define FD_TRAIN_PASS 32       /* images per pass unless asked otherwise: beyond this, batches are no faster */
+
 typedef struct fd_train_options {
     fd_job_options job;
     fd_net_config net;         /* resolution, channels, label_dim: the data set's; augment_dim follows augment   */
