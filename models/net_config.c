@@ -87,14 +87,52 @@ static fd_status probability(fd_ctx *ctx, const char *key, double p) {
     return FD_OK;
 }
 
-/* A width that GroupNorm with min(32, C/4) groups can divide. */
+/* GroupNorm takes min(32, C/4) groups of equal size. */
+static bool has_groups(int64_t c) { return c % 4 == 0 && (c <= 128 || c % 32 == 0); }
+
 static fd_status width(fd_ctx *ctx, const char *key, int64_t c) {
     if (c > 65536)
         return FD_FAIL(ctx, FD_E_ARG, "network option %s: %lld channels, at most 65536", key, (long long)c);
-    if (c % 4 || (c > 128 && c % 32))
+    if (!has_groups(c))
         return FD_FAIL(ctx, FD_E_ARG,
                        "network option %s: %lld channels; group norm needs a multiple of 4, and of 32 above 128", key,
                        (long long)c);
+    return FD_OK;
+}
+
+/* What the decoder joins, the way up and an encoder output of that level, goes through a group norm too. */
+static fd_status check_joins(fd_ctx *ctx, const fd_net_config *c) {
+    for (int i = 0; i < c->levels; i++) {
+        int own = c->channel_mult[i], above = c->channel_mult[i ? i - 1 : 0];
+        int64_t below = (int64_t)c->model_channels * c->channel_mult[i + 1 < c->levels ? i + 1 : i];
+        int64_t stem = i || c->family == FD_FAMILY_ADM ? (int64_t)c->model_channels * above : c->model_channels;
+        int64_t here = (int64_t)c->model_channels * own, pair[][2] = {{below, here}, {here, here}, {here, stem}};
+        for (size_t k = 0; k < FD_COUNT(pair); k++) {
+            int64_t sum = pair[k][0] + pair[k][1];
+            if (has_groups(sum)) continue;
+            return FD_FAIL(ctx, FD_E_ARG,
+                           "network options model_channels, channel_mult: at %dx%d (level %d, %d * %d channels) the decoder "
+                           "joins %lld and %lld channels, and group norm cannot split %lld into 32 groups; make "
+                           "model_channels a multiple of 32",
+                           c->resolution >> i, c->resolution >> i, i, c->model_channels, own, (long long)pair[k][0],
+                           (long long)pair[k][1], (long long)sum);
+        }
+    }
+    return FD_OK;
+}
+
+/* ADM's attention has one head per 64 channels; the deepest level always attends. */
+static fd_status check_attention(fd_ctx *ctx, const fd_net_config *c) {
+    for (int i = 0; i < c->levels; i++) {
+        int64_t here = (int64_t)c->model_channels * c->channel_mult[i], heads = here / 64;
+        bool attends = i == c->levels - 1;
+        for (int k = 0; k < c->nattn; k++) attends = attends || c->attn_resolutions[k] == c->resolution >> i;
+        if (attends && heads && here % heads)
+            return FD_FAIL(ctx, FD_E_ARG,
+                           "network options model_channels, channel_mult: at %dx%d %lld channels do not divide among %lld "
+                           "attention heads of 64; make model_channels a multiple of 64",
+                           c->resolution >> i, c->resolution >> i, (long long)here, (long long)heads);
+    }
     return FD_OK;
 }
 
@@ -115,6 +153,8 @@ static fd_status check_unet(fd_ctx *ctx, const fd_net_config *c) {
         FD_TRY(range(ctx, "channel_mult", c->channel_mult[i], 1, 1024));
         FD_TRY(width(ctx, "model_channels * channel_mult", (int64_t)c->model_channels * c->channel_mult[i]));
     }
+    FD_TRY(check_joins(ctx, c));
+    if (adm) FD_TRY(check_attention(ctx, c));
     int unit = 1 << (c->levels - 1);
     if (c->resolution % unit)
         return FD_FAIL(ctx, FD_E_ARG, "network option resolution: %d is not divisible by %d, which %d levels need",

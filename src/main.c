@@ -18,6 +18,7 @@ static const fd_command commands[] = {
     {"fid", "Measure images: reference statistics, Fréchet distance, the judge of the sprites.", fd_cmd_fid},
     {"import", "Read other people's weights (EDM, torch, FastGen), executing nothing.", fd_cmd_import},
     {"info", "Say what a file or folder is; print the run list of a network.", fd_cmd_info},
+    {"bench", "Time a network: denoising, a training step, generating images; where the time goes.", fd_cmd_bench},
     {"doctor", "Say what this build and machine can do, and whether all that is needed works.", fd_cmd_doctor},
 };
 

@@ -22,7 +22,7 @@ typedef enum {
     FD_RNG_SHUFFLE = 5,      /* order of the data set; index = epoch                          */
     FD_RNG_SIGMA = 6,        /* noise level of a training sample; index = image counter       */
     FD_RNG_NOISE = 7,        /* noise of a training sample                                    */
-    FD_RNG_AUGMENT = 8,
+    FD_RNG_AUGMENT = 8,      /* which augmentations a training sample gets, and angles        */
     FD_RNG_LABEL_DROP = 9,
     FD_RNG_DROPOUT = 10,
     FD_RNG_FLIP = 11,
@@ -33,6 +33,7 @@ typedef enum {
     FD_RNG_DISTILL_EPS_REAL = 16,
     FD_RNG_DISTILL_R1 = 17,
     FD_RNG_SUBSET = 18,
+    FD_RNG_AUGMENT_SIZE = 19,    /* normals of the augmentations: how far                     */
     FD_RNG_TEST = 99
 } fd_rng_purpose;
 

@@ -17,7 +17,7 @@ typedef struct {
     bool cbase_given, blocks_given, attn_given, dropout_given, no_attention;
 } net_flags;
 
-static fd_status configure(fd_ctx *ctx, const net_flags *f, double augment, double label_dropout, fd_net_config *c) {
+static fd_status configure(fd_ctx *ctx, const net_flags *f, double label_dropout, fd_net_config *c) {
     fd_net_config_preset(c, families[f->arch]);
     if (f->cbase_given) c->model_channels = f->cbase;
     if (f->blocks_given) c->num_blocks = f->blocks;
@@ -33,7 +33,6 @@ static fd_status configure(fd_ctx *ctx, const net_flags *f, double augment, doub
         memcpy(c->attn_resolutions, f->attn, sizeof c->attn_resolutions);
     }
     c->label_dropout = label_dropout;
-    c->augment_dim = augment > 0 ? 9 : 0;
     return FD_OK;
 }
 
@@ -77,7 +76,10 @@ fd_status fd_cmd_train(fd_ctx *ctx, int argc, char **argv) {
         {.name = "p-std", .type = FD_OPT_DOUBLE, .to = &t.p_std, .value = "X", .lo = 1e-3, .hi = 20,
          .help = "Standard deviation of ln sigma."},
         {.name = "augment", .type = FD_OPT_DOUBLE, .to = &t.augment, .value = "P", .lo = 0, .hi = 1,
-         .help = "Probability of each non-leaking augmentation; 0 for none."},
+         .help = "Probability of each of EDM's augmentations: mirror up-down, scale, rotate, stretch, shift; half of "
+                 "the images are mirrored left-right too. The network is told what was done (an input of 9 numbers, "
+                 "absent when it makes images), so its images show none of it. EDM: 0.12 for CIFAR-10, 0.15 for "
+                 "FFHQ and AFHQ at 64x64; 0 for none."},
         {.name = "label-dropout", .type = FD_OPT_DOUBLE, .to = &t.label_dropout, .value = "P", .lo = 0, .hi = 0.99,
          .help = "Probability of training a sample without its label."},
         {.name = "clip", .type = FD_OPT_DOUBLE, .to = &t.clip, .value = "X", .lo = 0, .hi = 1e9,
@@ -89,14 +91,14 @@ fd_status fd_cmd_train(fd_ctx *ctx, int argc, char **argv) {
         .command = "train", .option = o, .n = (int)FD_COUNT(o),
         .about = "Trains a diffusion teacher with EDM's loss and Adam. SIGINT and SIGTERM finish the iteration, "
                  "save and leave with exit code 130; the same command with --resume goes on, with the same bits.",
-        .examples = "  fdistill train --data sprites-16x16.zip --cond --outdir runs --cbase 24 --cres 1,2,4\n"
+        .examples = "  fdistill train --data sprites-16x16.zip --cond --outdir runs --cbase 32 --cres 1,2,4\n"
                     "      --blocks 1 --attn 8 --dropout 0 --batch 64 --duration 0.5 --lr 2e-3 --lr-decay cosine\n"
-                    "  fdistill train --data cifar10-32x32.zip --cond --outdir runs --batch 512 --resume\n"};
+                    "  fdistill train --data cifar10-32x32.zip --cond --outdir runs --augment 0.12 --resume\n"};
     FD_TRY(fd_args_parse(ctx, &a, argc, argv));
     if (a.helped) return FD_OK;
     fd_lr *const lr[] = {&t.lr};
     fd_job_resolve(&t.job, &x, iterations_given, lr, 1);
-    FD_TRY(configure(ctx, &f, t.augment, t.label_dropout, &t.net));
+    FD_TRY(configure(ctx, &f, t.label_dropout, &t.net));
     fd_interrupt_install();
     return fd_train(ctx, &t);
 }

@@ -5,6 +5,7 @@
 
 #include "cli/args.h"
 
+fd_status fd_cmd_bench(fd_ctx *ctx, int argc, char **argv);
 fd_status fd_cmd_dataset(fd_ctx *ctx, int argc, char **argv);
 fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv);
 fd_status fd_cmd_doctor(fd_ctx *ctx, int argc, char **argv);

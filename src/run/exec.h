@@ -50,9 +50,19 @@ typedef struct {
 fd_plan_summary fd_exec_summary(const fd_exec *e);
 /* The run list as text: number, op, scope, shapes, offsets, bytes, flops, algorithm. */
 void fd_exec_dump(const fd_exec *e, FILE *f);
-/* With profiling on, every run adds the time of each node; the report is sorted by op, in ms and GFLOP/s or GB/s. */
+/* With profiling on, every run adds the time of each node. */
 void fd_exec_profile(fd_exec *e, bool on);
-void fd_exec_profile_report(const fd_exec *e, FILE *f);
-double fd_exec_profile_conv_share(const fd_exec *e);   /* part of the time spent in conv2d* nodes */
+
+/* Nodes of one kind together: op, algorithm, type of its first input and, by_shape, the shapes of its first input and
+ * output. Sums over the runs since profiling was switched on; bytes: all operands once, work space not counted. */
+typedef struct fd_profile_row {
+    const char *op, *algo;
+    fd_dtype dt;
+    fd_shape in, out;
+    double seconds, flops, bytes;
+    int64_t calls;
+} fd_profile_row;
+/* At most `most` rows, slowest first; returns their number. */
+int fd_exec_profile_rows(const fd_exec *e, bool by_shape, fd_profile_row *rows, int most);
 
 #endif

@@ -49,10 +49,8 @@ void fd_exec_profile(fd_exec *e, bool on) {
     memset(e->runs, 0, (size_t)e->nnode * sizeof *e->runs);
 }
 
-typedef struct { const char *op, *algo; double seconds, flops, bytes; int64_t calls; } row;
-
 static int slower_first(const void *a, const void *b) {
-    double x = ((const row *)a)->seconds, y = ((const row *)b)->seconds;
+    double x = ((const fd_profile_row *)a)->seconds, y = ((const fd_profile_row *)b)->seconds;
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
@@ -64,40 +62,26 @@ static double node_bytes(const fd_exec *e, int i) {
     return b;
 }
 
-void fd_exec_profile_report(const fd_exec *e, FILE *f) {
-    row rows[4 * FD_OP_COUNT] = {0};
+static bool same_row(const fd_profile_row *a, const fd_profile_row *b) {
+    return a->op == b->op && a->dt == b->dt && !strcmp(a->algo, b->algo) && fd_same_shape(a->in, b->in) &&
+           fd_same_shape(a->out, b->out);
+}
+
+int fd_exec_profile_rows(const fd_exec *e, bool by_shape, fd_profile_row *rows, int most) {
     int n = 0;
-    double total = 0;
     for (int i = 0; i < e->nnode; i++) {
-        const char *op = fd_op_get(e->g->node[i].op)->name, *algo = e->call[i].algo ? e->call[i].algo : "";
+        const fd_call *c = &e->call[i];
+        fd_profile_row new = {.op = fd_op_get(e->g->node[i].op)->name, .algo = c->algo ? c->algo : "", .dt = c->in[0].dt};
+        if (by_shape) new.in = c->in[0].s, new.out = c->out[0].s;
         int r = 0;
-        while (r < n && (rows[r].op != op || strcmp(rows[r].algo, algo) != 0)) r++;
-        if (r == n && n == (int)FD_COUNT(rows)) r = n - 1;     /* more algorithms than rows: the last one collects */
-        else if (r == n) n++;
-        rows[r].op = op;
-        rows[r].algo = algo;
+        while (r < n && !same_row(&rows[r], &new)) r++;
+        if (r == n && n == most) r = n - 1;        /* more kinds than rows: the last one collects */
+        else if (r == n) rows[n++] = new;
         rows[r].seconds += e->seconds[i];
         rows[r].flops += fd_op_flops(e->g, &e->g->node[i]) * (double)e->runs[i];
         rows[r].bytes += node_bytes(e, i) * (double)e->runs[i];
         rows[r].calls += e->runs[i];
-        total += e->seconds[i];
     }
     qsort(rows, (size_t)n, sizeof *rows, slower_first);
-    fprintf(f, "%-18s %-18s %9s %9s %6s %9s %8s\n", "op", "algorithm", "calls", "ms", "%", "GFLOP/s", "GB/s");
-    for (int r = 0; r < n; r++)
-        fprintf(f, "%-18s %-18s %9" PRId64 " %9.2f %6.1f %9.1f %8.1f\n", rows[r].op, rows[r].algo, rows[r].calls,
-                rows[r].seconds * 1e3, total > 0 ? 100 * rows[r].seconds / total : 0,
-                rows[r].seconds > 0 ? rows[r].flops * 1e-9 / rows[r].seconds : 0,
-                rows[r].seconds > 0 ? rows[r].bytes * 1e-9 / rows[r].seconds : 0);
-    fprintf(f, "%-18s %-18s %9s %9.2f\n", "total", "", "", total * 1e3);
-}
-
-double fd_exec_profile_conv_share(const fd_exec *e) {
-    double conv = 0, total = 0;
-    for (int i = 0; i < e->nnode; i++) {
-        fd_op op = e->g->node[i].op;
-        total += e->seconds[i];
-        if (op == FD_OP_conv2d || op == FD_OP_conv2d_bwd_x || op == FD_OP_conv2d_bwd_w) conv += e->seconds[i];
-    }
-    return total > 0 ? conv / total : 0;
+    return n;
 }

@@ -2,18 +2,18 @@
 #include "train/train.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "fdiv/sigma.h"
 #include "io/json.h"
+#include "train/augment.h"
 #include "train/edm_step.h"
 #include "train/feed.h"
 #include "train/grid.h"
 #include "train/loop.h"
 #include "train/optim.h"
-
-#define PASS 32          /* images per pass unless asked otherwise: beyond this, batches are no faster */
 
 fd_train_options fd_train_defaults(void) {
     fd_train_options o = {.job = fd_job_defaults(), .lr = {.lr = 1e-3, .ramp = 10e6}, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
@@ -35,7 +35,9 @@ typedef struct {
     fd_feed feed;
     fd_job job;
     fd_denoiser *show;
-    float *images, *noise, *labels;          /* of one pass */
+    float *images, *noise, *labels, *augment;    /* of one pass */
+    float *augment_work;
+    int threads;
     double *sigma;
     double last_loss;
     fd_arena arena;
@@ -76,7 +78,7 @@ static fd_status make_net(fd_ctx *ctx, training *r) {
     c.resolution = r->data.w;
     c.image_channels = r->data.c;
     c.label_dim = r->data.label_dim;
-    if (r->o->augment > 0) return FD_FAIL(ctx, FD_E_UNSUPPORTED, "--augment is not in this version; leave it out");
+    c.augment_dim = r->o->augment > 0 ? FD_AUGMENT_DIM : 0;
     if (c.label_dropout > 0 && !c.label_dim)
         return FD_FAIL(ctx, FD_E_ARG, "--label-dropout needs labels; give --cond");
     FD_TRY(fd_net_new(ctx, &c, &r->net));
@@ -98,6 +100,10 @@ static fd_status allocate(fd_ctx *ctx, training *r) {
     FD_NEW(ctx, &r->arena, r->noise, r->n * pixels);
     FD_NEW(ctx, &r->arena, r->sigma, r->n);
     if (r->data.label_dim) FD_NEW(ctx, &r->arena, r->labels, (int64_t)r->n * r->data.label_dim);
+    if (!(r->o->augment > 0)) return FD_OK;
+    r->threads = ctx->threads > 0 ? ctx->threads : omp_get_max_threads();
+    FD_NEW(ctx, &r->arena, r->augment, r->n * FD_AUGMENT_DIM);
+    FD_NEW(ctx, &r->arena, r->augment_work, fd_mul_size((size_t)r->threads, fd_augment_work(r->data.w)));
     return FD_OK;
 }
 
@@ -157,6 +163,9 @@ static fd_status run_pass(fd_ctx *ctx, training *r, uint64_t first, double *loss
     int64_t pixels = (int64_t)r->data.c * r->data.h * r->data.w;
     int classes = r->data.label_dim;
     FD_TRY(fd_feed_images(ctx, &r->feed, first, r->n, r->images, r->labels));
+    if (r->augment)
+        fd_augment_images(o->augment, seed, first, r->n, r->data.c, r->data.w, r->images, r->augment, r->augment_work,
+                          r->threads);
     fd_feed_normals(seed, FD_RNG_NOISE, first, r->n, pixels, r->noise);
     for (int i = 0; i < r->n; i++) {
         fd_rng level = {seed, FD_RNG_SIGMA, first + (uint64_t)i}, drop = {seed, FD_RNG_LABEL_DROP, first + (uint64_t)i};
@@ -164,7 +173,7 @@ static fd_status run_pass(fd_ctx *ctx, training *r, uint64_t first, double *loss
         if (classes && o->label_dropout > 0 && fd_rng_uniform(&drop, 0) < o->label_dropout)
             memset(r->labels + (int64_t)i * classes, 0, (size_t)classes * sizeof(float));
     }
-    return fd_edm_step_run(ctx, &r->pass, r->images, r->noise, r->sigma, r->labels, NULL, first, 1.0 / o->job.batch, loss);
+    return fd_edm_step_run(ctx, &r->pass, r->images, r->noise, r->sigma, r->labels, r->augment, first, 1.0 / o->job.batch, loss);
 }
 
 static fd_status log_skipped(fd_ctx *ctx, training *r) {
@@ -222,18 +231,19 @@ static fd_status prepare(fd_ctx *ctx, training *r) {
     const fd_job_options *o = &r->o->job;
     FD_TRY(fd_job_dataset(ctx, o, &r->data));
     FD_TRY(fd_dataset_digest(ctx, &r->data, r->data_digest));
-    r->n = o->batch_gpu ? o->batch_gpu : fd_pass_size(o->batch, PASS);
+    r->n = o->batch_gpu ? o->batch_gpu : fd_pass_size(o->batch, FD_TRAIN_PASS);
     if (r->n > o->batch || o->batch % r->n)
         return FD_FAIL(ctx, FD_E_ARG, "--batch-gpu %d does not divide --batch %d", r->n, o->batch);
     FD_TRY(make_net(ctx, r));
     describe_net(r);
-    FD_TRY(fd_edm_step_open(ctx, r->net, &(fd_edm_step_spec){.n = r->n, .dtype = o->dtype, .dropout_seed = o->seed}, &r->pass));
+    fd_edm_step_spec spec = {.n = r->n, .dtype = o->dtype, .augment = r->o->augment > 0, .dropout_seed = o->seed};
+    FD_TRY(fd_edm_step_open(ctx, r->net, &spec, &r->pass));
     r->all = (fd_range){0, r->net->params.trained};
     r->feed = (fd_feed){&r->data, o->seed};
     FD_TRY(allocate(ctx, r));
     if (!o->grid) return FD_OK;
     fd_run_options d = {.dtype = o->dtype};
-    return fd_denoiser_new(ctx, r->net, fd_pass_size(o->grid * o->grid, PASS), &d, &r->show);
+    return fd_denoiser_new(ctx, r->net, fd_pass_size(o->grid * o->grid, FD_TRAIN_PASS), &d, &r->show);
 }
 
 static fd_status run(fd_ctx *ctx, training *r) {

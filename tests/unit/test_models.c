@@ -117,6 +117,10 @@ static void json_errors(void **state) {
         "{\"family\":\"ddpmpp\",\"resolution\":16,\"model_channels\":18,\"channel_mult\":[1],\"num_blocks\":1,"
         "\"attn_resolutions\":[]}",
         "multiple of 4");
+    parse_fails(
+        "{\"family\":\"ddpmpp\",\"resolution\":16,\"model_channels\":24,\"channel_mult\":[1,2,4],\"num_blocks\":1,"
+        "\"attn_resolutions\":[8]}",
+        "at 8x8 (level 1, 24 * 2 channels) the decoder joins 96 and 48 channels, and group norm cannot split 144");
     parse_fails("{\"family\":\"ddpmpp\",\"resolution\":16,\"model_channels\":16,\"channel_mult\":[1,1,1,1,1,1,1,1,1],"
                 "\"num_blocks\":1,\"attn_resolutions\":[]}", "at most 8");
     parse_fails(
@@ -126,6 +130,33 @@ static void json_errors(void **state) {
                 "4x4");
     parse_fails("{\"family\":\"classifier\",\"resolution\":16,\"num_blocks\":0,\"channels\":[16],\"classes\":[1]}",
                 "classes: 1");
+}
+
+/* The rule about widths is the builders': what the check lets pass can be built, whatever the widths. */
+static void widths_that_pass_can_be_built(void **state) {
+    (void)state;
+    int passed = 0, refused = 0;
+    for (int channels = 4; channels <= 256; channels += 4)
+        for (int mult = 0; mult < 64; mult++)
+            for (int adm = 0; adm < 2; adm++) {
+                fd_ctx ctx = {0};
+                fd_net_config c = cifar(adm ? FD_FAMILY_ADM : FD_FAMILY_DDPMPP, 0, 0);
+                c.resolution = 8;
+                c.model_channels = channels;
+                c.levels = 3;
+                for (int i = 0; i < 3; i++) c.channel_mult[i] = (mult >> 2 * i & 3) + 1;
+                c.num_blocks = 1 + mult % 2;
+                c.nattn = 0;
+                if (fd_net_config_check(&ctx, &c) != FD_OK) {
+                    refused++;
+                    continue;
+                }
+                fd_params set = {0};
+                if (fd_net_declare(&ctx, &c, &set) != FD_OK) fail_msg("passed the check, but: %s", ctx.message);
+                fd_params_free(&set);
+                passed++;
+            }
+    assert_true(passed > 1000 && refused > 100);
 }
 
 static void round_trip(const fd_net_config *c) {
@@ -320,6 +351,7 @@ int main(void) {
     snprintf(path, sizeof path, "/tmp/fd-test-models-%d.safetensors", (int)getpid());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_sizes),     cmocka_unit_test(head_sizes),       cmocka_unit_test(json_errors),
+        cmocka_unit_test(widths_that_pass_can_be_built),
         cmocka_unit_test(json_round_trips),    cmocka_unit_test(every_option_builds),
         cmocka_unit_test(files_round_trip),    cmocka_unit_test(strict_loading),
     };

@@ -89,6 +89,9 @@ typedef struct fd_rows {
     void (*wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int64_t n);
     /* dw[n][9] += from m (n rounded up to a multiple of 16) */
     void (*wino_weights_gradient)(float *dw, const float *m, int64_t fs, int64_t n);
+
+    /* n times a number of multiply-adds in registers; returns the operations done, 2 for each */
+    double (*multiply_adds)(int64_t n, float *keep);
 } fd_rows;
 
 /* The table for fd_cpu_isa(). */

@@ -31,5 +31,6 @@ const fd_rows FD_ISA(fd_rows) = {
     .wino_output = FD_ISA(wino_output),
     .wino_gradient = FD_ISA(wino_gradient),
     .wino_weights_gradient = FD_ISA(wino_weights_gradient),
+    .multiply_adds = FD_ISA(multiply_adds),
     .strip = VL == 16 ? 64 : 2 * VL,
 };

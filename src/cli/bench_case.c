@@ -1,0 +1,128 @@
+#include "cli/bench_case.h"
+
+#include <string.h>
+
+#include "base/rng.h"
+#include "train/optim.h"
+#include "train/train.h"
+
+struct fd_bench {
+    fd_bench_spec spec;
+    fd_net *net;
+    fd_denoiser *denoiser;
+    fd_edm_step step;
+    int pass;                     /* images of one run of the plan */
+    float *x, *noise, *labels;    /* of a batch */
+    double *sigma;
+    float *m, *v, *ema;
+    int64_t steps;
+    uint64_t *seeds;
+    uint8_t *images;
+    fd_sampler sampler;
+    fd_arena arena;
+};
+
+/* Pictures, noise levels and classes that cost what real ones cost. */
+static fd_status make_batch(fd_ctx *ctx, fd_bench *b, int64_t pixels) {
+    int n = b->spec.batch, classes = b->net->config.label_dim;
+    FD_NEW(ctx, &b->arena, b->x, n * pixels);
+    FD_NEW(ctx, &b->arena, b->noise, n * pixels);
+    FD_NEW(ctx, &b->arena, b->sigma, n);
+    if (classes) FD_NEW(ctx, &b->arena, b->labels, (int64_t)n * classes);
+    fd_rng image = {1, FD_RNG_TEST, 0}, noise = {1, FD_RNG_TEST, 1};
+    fd_rng_normals(&image, 0, (size_t)(n * pixels), b->x);
+    fd_rng_normals(&noise, 0, (size_t)(n * pixels), b->noise);
+    for (int64_t i = 0; i < n * pixels; i++) b->x[i] *= 0.5f;
+    for (int i = 0; i < n; i++) b->sigma[i] = 0.1 * (1 + i % 8);
+    for (int i = 0; classes && i < n; i++) b->labels[(int64_t)i * classes + i % classes] = 1;
+    return FD_OK;
+}
+
+static fd_status prepare_train(fd_ctx *ctx, fd_bench *b, int64_t pixels) {
+    const fd_params *p = &b->net->params;
+    b->pass = fd_pass_size(b->spec.batch, FD_TRAIN_PASS);
+    FD_TRY(make_batch(ctx, b, pixels));
+    FD_NEW(ctx, &b->arena, b->m, p->trained);
+    FD_NEW(ctx, &b->arena, b->v, p->trained);
+    FD_NEW(ctx, &b->arena, b->ema, p->total);
+    memcpy(b->ema, p->w, sizeof(float) * (size_t)p->total);
+    fd_edm_step_spec s = {.n = b->pass, .dtype = b->spec.dtype, .dropout_seed = 1};
+    return fd_edm_step_open(ctx, b->net, &s, &b->step);
+}
+
+static fd_status prepare_generate(fd_ctx *ctx, fd_bench *b, int64_t pixels) {
+    FD_NEW(ctx, &b->arena, b->seeds, b->spec.images);
+    FD_NEW(ctx, &b->arena, b->images, fd_mul_size((size_t)b->spec.images, (size_t)pixels));
+    for (int64_t i = 0; i < b->spec.images; i++) b->seeds[i] = (uint64_t)i;
+    b->sampler = fd_sampler_for(b->net, 0);
+    return FD_OK;
+}
+
+static fd_status prepare(fd_ctx *ctx, fd_bench *b) {
+    const fd_net_config *c = &b->net->config;
+    int64_t pixels = (int64_t)c->image_channels * c->resolution * c->resolution;
+    b->pass = b->spec.batch;
+    if (b->spec.kind == FD_BENCH_TRAIN) return prepare_train(ctx, b, pixels);
+    FD_TRY(b->spec.kind == FD_BENCH_DENOISE ? make_batch(ctx, b, pixels) : prepare_generate(ctx, b, pixels));
+    return fd_denoiser_new(ctx, b->net, b->pass, &(fd_run_options){.dtype = b->spec.dtype}, &b->denoiser);
+}
+
+fd_status fd_bench_new(fd_ctx *ctx, fd_net *net, const fd_bench_spec *spec, fd_bench **out) {
+    fd_bench *b = fd_alloc(ctx, sizeof *b);
+    if (!b) return FD_E_NOMEM;
+    b->spec = *spec;
+    b->net = net;
+    fd_status s = prepare(ctx, b);
+    if (s == FD_OK) *out = b;
+    else fd_bench_free(b);
+    return s;
+}
+
+void fd_bench_free(fd_bench *b) {
+    if (!b) return;
+    fd_denoiser_free(b->denoiser);
+    fd_edm_step_close(&b->step);
+    fd_arena_free(&b->arena);
+    fd_free(b);
+}
+
+static fd_status train_step(fd_ctx *ctx, fd_bench *b) {
+    const fd_net_config *c = &b->net->config;
+    fd_params *p = &b->net->params;
+    int64_t pixels = (int64_t)c->image_channels * c->resolution * c->resolution;
+    double loss = 0;
+    memset(p->g, 0, sizeof(float) * (size_t)p->trained);
+    for (int at = 0; at < b->spec.batch; at += b->pass)
+        FD_TRY(fd_edm_step_run(ctx, &b->step, b->x + at * pixels, b->noise + at * pixels, b->sigma + at,
+                               b->labels ? b->labels + (int64_t)at * c->label_dim : NULL, NULL, (uint64_t)at,
+                               1.0 / b->spec.batch, &loss));
+    fd_range all = {0, p->trained};
+    fd_grad_stats g = fd_grad_measure(&all, 1, p->g);
+    fd_adam adam = {.lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    fd_ema ema = {b->ema, 0.999};
+    fd_adamw_step(&adam, ++b->steps, &all, 1, p->w, p->g, b->m, b->v, fd_clip_factor(g.norm, 0), &ema, 1);
+    fd_params_touch(p);
+    return FD_OK;
+}
+
+fd_status fd_bench_run(fd_ctx *ctx, fd_bench *b) {
+    switch (b->spec.kind) {
+    case FD_BENCH_TRAIN: return train_step(ctx, b);
+    case FD_BENCH_GENERATE:
+        return fd_sample_seeds(ctx, &b->sampler, b->denoiser, b->seeds, NULL, b->spec.images, b->images, NULL, NULL, NULL);
+    default: return fd_denoiser_run(ctx, b->denoiser, b->x, b->sigma, b->labels, NULL, b->noise);
+    }
+}
+
+int64_t fd_bench_images(const fd_bench *b) {
+    return b->spec.kind == FD_BENCH_GENERATE ? b->spec.images : b->spec.batch;
+}
+
+int64_t fd_bench_passes(const fd_bench *b) {
+    int64_t runs = (fd_bench_images(b) + b->pass - 1) / b->pass;
+    return b->spec.kind == FD_BENCH_GENERATE ? runs * fd_sampler_evaluations(&b->sampler) : runs;
+}
+
+fd_exec *fd_bench_exec(fd_bench *b) {
+    return b->spec.kind == FD_BENCH_TRAIN ? b->step.view.e : fd_denoiser_exec(b->denoiser);
+}
