@@ -19,6 +19,7 @@ static const fd_command commands[] = {
     {"import", "Read other people's weights (EDM, torch, FastGen), executing nothing.", fd_cmd_import},
     {"info", "Say what a file or folder is; print the run list of a network.", fd_cmd_info},
     {"bench", "Time a network: denoising, a training step, generating images; where the time goes.", fd_cmd_bench},
+    {"report", "Make a page about a run: numbers, pictures, curves.", fd_cmd_report},
     {"doctor", "Say what this build and machine can do, and whether all that is needed works.", fd_cmd_doctor},
 };
 

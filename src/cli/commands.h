@@ -13,6 +13,7 @@ fd_status fd_cmd_fid(fd_ctx *ctx, int argc, char **argv);
 fd_status fd_cmd_generate(fd_ctx *ctx, int argc, char **argv);
 fd_status fd_cmd_import(fd_ctx *ctx, int argc, char **argv);
 fd_status fd_cmd_info(fd_ctx *ctx, int argc, char **argv);
+fd_status fd_cmd_report(fd_ctx *ctx, int argc, char **argv);
 fd_status fd_cmd_train(fd_ctx *ctx, int argc, char **argv);
 
 #endif
