@@ -15,7 +15,7 @@ typedef struct fd_exec fd_exec;
 
 /* Memory shared by plans that never run at the same time and whose values need not survive each other's runs. It grows
  * to the largest of its plans. {0} is an empty pool. */
-typedef struct fd_pool { void *mem; size_t bytes; } fd_pool;
+typedef struct fd_pool { void *mem; size_t bytes; const fd_device *device; } fd_pool;
 
 /* Owner: the caller, until fd_exec_free; the graph must outlive it. pool = NULL: memory of its own. Inputs always have
  * memory of their own, so they survive the runs of others; kept values do not.
@@ -32,7 +32,9 @@ fd_status fd_exec_run(fd_ctx *ctx, fd_exec *e, int from, int to);
  * written, only kept values and inputs read. I32 inputs take int32_t. */
 fd_status fd_exec_write(fd_ctx *ctx, fd_exec *e, fd_val v, const void *src);
 fd_status fd_exec_read(fd_ctx *ctx, fd_exec *e, fd_val v, float *dst);
-/* The value's own memory and layout, for callers that fill or read it in place. */
+/* Sets every element of an input. */
+fd_status fd_exec_fill(fd_ctx *ctx, fd_exec *e, fd_val v, float value);
+/* The value's own memory and layout, for tests and measurements: memory of the device where the backend has one. */
 fd_buf fd_exec_buf(fd_exec *e, fd_val v);
 
 /* Runs the whole list again node by node and names the first node with a NaN or infinity among its outputs (NULL: none).

@@ -17,7 +17,7 @@ struct fd_distiller {
     /* whole batch */
     float *g, *x_t, *d_fake, *d_teacher, *dg, *dg_gan, *logits, *h, *w, *logits_real, *logits_r1;
     /* one pass */
-    float *z, *rows, *row_labels, *uncond, *row_logits;
+    float *z, *rows, *row_labels, *uncond, *row_logits, *row_loss;
     double *level, *row_t;
 };
 
@@ -59,6 +59,7 @@ static fd_status allocate(fd_ctx *ctx, fd_distiller *d) {
     FD_NEW(ctx, a, d->rows, rows * d->pixels);
     FD_NEW(ctx, a, d->row_labels, rows * (d->label_dim ? d->label_dim : 1));
     FD_NEW(ctx, a, d->row_logits, rows * heads);
+    FD_NEW(ctx, a, d->row_loss, d->spec.n);
     FD_NEW(ctx, a, d->row_t, rows);
     FD_NEW(ctx, a, d->level, d->spec.n);
     return FD_OK;
@@ -253,19 +254,20 @@ fd_status fd_distiller_student(fd_ctx *ctx, fd_distiller *d, const fd_distill_ba
 static fd_status fake_loss_pass(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, int at, fd_critic_step *out) {
     fd_fake_view *f = &d->views.fake;
     int64_t p = at * d->pixels;
-    float *weight = fd_exec_buf(f->v.e, f->weight).p, *dloss = fd_exec_buf(f->v.e, f->dloss).p;
+    float *weight = d->row_loss;
     double sd = d->nets.fake->config.sigma_data;
     for (int i = 0; i < d->spec.n; i++) {
         double t = b->t[at + i], w = d->spec.method->fake_edm_weight ? (t * t + sd * sd) / (t * sd * t * sd) : 1;
         weight[i] = (float)(w / (double)d->pixels);
-        dloss[i] = 1.0f / (float)d->spec.batch;
     }
+    FD_TRY(fd_exec_write(ctx, f->v.e, f->weight, weight));
+    FD_TRY(fd_exec_fill(ctx, f->v.e, f->dloss, 1.0f / (float)d->spec.batch));
     FD_TRY(fd_view_fill(ctx, &f->v, d->x_t + p, b->t + at, labels_at(d, b, at), NULL));
     FD_TRY(fd_exec_write(ctx, f->v.e, f->target, d->g + p));
     FD_TRY(fd_exec_run(ctx, f->v.e, 0, -1));
     FD_TRY(fd_exec_read(ctx, f->v.e, f->v.D, d->d_fake + p));
-    const float *loss = fd_exec_buf(f->v.e, f->loss).p;
-    for (int i = 0; i < d->spec.n; i++) out->loss_fake_score += (double)loss[i] / d->spec.batch;
+    FD_TRY(fd_exec_read(ctx, f->v.e, f->loss, d->row_loss));
+    for (int i = 0; i < d->spec.n; i++) out->loss_fake_score += (double)d->row_loss[i] / d->spec.batch;
     return FD_OK;
 }
 
@@ -339,8 +341,8 @@ fd_status fd_distiller_critic(fd_ctx *ctx, fd_distiller *d, const fd_distill_bat
 fd_status fd_distiller_find_nonfinite(fd_ctx *ctx, fd_distiller *d, bool was_student, const char **scope, const char **op) {
     fd_distill_views *w = &d->views;
     fd_view *first[] = {&w->student.v, &w->fake.v, &w->teacher.v}, *critic[] = {&w->student.v, &w->fake.v, &w->critic.v};
-    fd_buf dD = fd_exec_buf(w->student.v.e, w->student.dD);
-    memset(dD.p, 0, fd_tensor_bytes(dD.s, dD.dt));      /* the student's own numbers before what others gave it */
+    /* The student's own numbers before what others gave it. */
+    FD_TRY(fd_exec_fill(ctx, w->student.v.e, w->student.dD, 0));
     for (int i = 0; i < 3; i++) {
         fd_view *v = was_student ? first[i] : critic[i];
         *scope = *op = NULL;

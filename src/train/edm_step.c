@@ -51,10 +51,9 @@ fd_status fd_edm_step_run(fd_ctx *ctx, fd_edm_step *s, const float *images, cons
     FD_TRY(fd_view_count_samples(ctx, v, first));
     FD_TRY(fd_exec_write(ctx, v->e, s->y, images));
     FD_TRY(fd_exec_write(ctx, v->e, s->weight, s->w));
-    float *dloss = fd_exec_buf(v->e, s->dloss).p;
-    for (int i = 0; i < v->n; i++) dloss[i] = (float)scale;
+    FD_TRY(fd_exec_fill(ctx, v->e, s->dloss, (float)scale));
     FD_TRY(fd_exec_run(ctx, v->e, 0, -1));
-    const float *each = fd_exec_buf(v->e, s->loss).p;
-    for (int i = 0; i < v->n; i++) *loss += scale * (double)each[i];
+    FD_TRY(fd_exec_read(ctx, v->e, s->loss, s->w));
+    for (int i = 0; i < v->n; i++) *loss += scale * (double)s->w[i];
     return FD_OK;
 }

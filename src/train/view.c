@@ -21,6 +21,7 @@ static fd_status record(fd_ctx *ctx, const fd_view_spec *spec, fd_view *v) {
     fd_graph_keep(v->g, v->D);
     v->forward_end = fd_graph_position(v->g);
     FD_NEW(ctx, &v->arena, v->coef, 4 * n);
+    FD_NEW(ctx, &v->arena, v->index, 2 * n);
     return FD_OK;
 }
 
@@ -47,10 +48,7 @@ void fd_view_close(fd_view *v) {
 /* Labels and augmentation: absent means zeros. */
 static fd_status fill_vector(fd_ctx *ctx, fd_view *v, fd_val input, const float *data) {
     if (!input) return FD_OK;
-    if (data) return fd_exec_write(ctx, v->e, input, data);
-    fd_buf b = fd_exec_buf(v->e, input);
-    memset(b.p, 0, fd_tensor_bytes(b.s, b.dt));
-    return FD_OK;
+    return data ? fd_exec_write(ctx, v->e, input, data) : fd_exec_fill(ctx, v->e, input, 0);
 }
 
 fd_status fd_view_fill(fd_ctx *ctx, fd_view *v, const float *x, const double *sigma, const float *labels, const float *augment) {
@@ -69,11 +67,9 @@ fd_status fd_view_fill(fd_ctx *ctx, fd_view *v, const float *x, const double *si
 
 fd_status fd_view_count_samples(fd_ctx *ctx, fd_view *v, uint64_t first) {
     if (!v->io.counter) return FD_OK;
-    fd_buf b = fd_exec_buf(v->e, v->io.counter);
-    uint32_t *words = b.p;
     for (int i = 0; i < v->n; i++) {
-        words[2 * i] = (uint32_t)(first + (uint64_t)i);
-        words[2 * i + 1] = (uint32_t)((first + (uint64_t)i) >> 32);
+        v->index[2 * i] = (uint32_t)(first + (uint64_t)i);
+        v->index[2 * i + 1] = (uint32_t)((first + (uint64_t)i) >> 32);
     }
-    return FD_OK;
+    return fd_exec_write(ctx, v->e, v->io.counter, v->index);
 }

@@ -20,6 +20,7 @@ typedef struct fd_view {
     fd_val x, D;
     int forward_end;             /* node position where the forward part ends: phases of fd_exec_run */
     float *coef;                 /* [4][n] scratch of the preconditioning */
+    uint32_t *index;             /* [n][2] scratch of the dropout counters */
     fd_arena arena;
 } fd_view;
 

@@ -1,7 +1,8 @@
 /* ops — tests of the operations, one problem per line of tests/ops/<op>.cases.
  *
+ *   ops [--backend cuda] …  the kernels of this backend; the CPU's if not given. Exit code 77 where there is no GPU
  *   ops                     fast and grad over all cases; every row of ops.def must be covered
- *   ops fast [OP ['LINE']]  kernels of the CPU backend against the references
+ *   ops fast [OP ['LINE']]  kernels of the backend against the references
  *   ops grad [OP ['LINE']]  gradients of the references against finite differences, adjoints of the linear ops
  *   ops perf [OP ['LINE']]  speed of the kernels on the lines that begin with perf
  *   ops twin                one case per op with a wrong element in every result: the run is good if all are noticed
@@ -14,6 +15,7 @@
 #include "ops.h"
 
 bool spoil, covered[FD_OP_COUNT];
+const fd_backend *under_test;
 static int passed, failed, skipped, tried;
 
 typedef enum { FAST, GRAD, PERF } mode;
@@ -82,7 +84,7 @@ static void run_all(fd_ctx *ctx, mode m, int most) {
 /* Every op's first case must fail when its results are spoiled: then the comparison can fail. */
 static void run_twin(fd_ctx *ctx) {
     spoil = true;
-    for (int m = FAST; m <= GRAD; m++)
+    for (int m = FAST; m <= (under_test->device ? FAST : GRAD); m++)
         for (int op = 0; op < FD_OP_COUNT; op++) {
             const fd_op_info *info = fd_op_get((fd_op)op);
             if (is_backward(info->name) || (m == GRAD && !info->vjp)) continue;
@@ -100,15 +102,21 @@ static void run_twin(fd_ctx *ctx) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: ops [fast|grad|perf [OP ['key=value …']] | twin]\n");
+    fprintf(stderr, "usage: ops [--backend cpu|cuda] [fast|grad|perf [OP ['key=value …']] | twin]\n");
     return 2;
 }
 
 int main(int argc, char **argv) {
     fd_ctx ctx = {0};
+    const bool named = argc > 2 && !strcmp(argv[1], "--backend");
+    if (fd_backend_choose(&ctx, named ? argv[2] : "cpu", &under_test) != FD_OK) {
+        printf("SKIP %s\n", ctx.message);
+        return ctx.code == FD_E_UNSUPPORTED ? 77 : 2;
+    }
+    if (named) argc -= 2, argv += 2;
     if (argc < 2) {
         run_all(&ctx, FAST, 1 << 30);
-        run_all(&ctx, GRAD, 1 << 30);
+        if (!under_test->device) run_all(&ctx, GRAD, 1 << 30);      /* of the references: once is enough */
     } else if (!strcmp(argv[1], "twin")) {
         run_twin(&ctx);
     } else {

@@ -56,6 +56,13 @@ void setup_reset_grads(setup *s);
 /* Normal numbers of a stream of their own per name. */
 void draw(float *out, int64_t count, const char *name, double scale, double add);
 
+/* The backend whose kernels are tried. */
+extern const fd_backend *under_test;
+enum { GUARD = 256 };
+/* Runs the call; where the backend has a device, on copies of all operands there, each between guards of NaN. A write
+ * outside an operand is DEVICE. */
+fd_status run_call(fd_ctx *ctx, const fd_backend *backend, const fd_kernel *kernel, fd_call *c);
+
 /* What a mode does with one problem: true = good; otherwise it has printed why. */
 bool check_fast(fd_ctx *ctx, problem *p);
 bool check_grad(fd_ctx *ctx, problem *p);

@@ -1,4 +1,4 @@
-/* perf.c — how fast each node of a problem runs in the CPU backend: GFLOP/s, and GB/s of what it must read and
+/* perf.c — how fast each node of a problem runs in the backend under test: GFLOP/s, and GB/s of what it must read and
  * write next to the GB/s of a plain copy of as many bytes, measured at once. Numbers to look at, not a gate: a test with
  * absolute times fails on another machine. */
 #include <omp.h>
@@ -32,6 +32,7 @@ static fd_status time_node(fd_ctx *ctx, fd_exec *e, int at, double *best) {
     for (int i = 0; i < 5 || now() - start < 0.2; i++) {
         double t = now();
         FD_TRY(fd_exec_run(ctx, e, at, at + 1));
+        if (under_test->device) FD_TRY(under_test->device->wait(ctx));
         t = now() - t;
         if (t < *best) *best = t;
     }
@@ -74,7 +75,7 @@ bool measure(fd_ctx *ctx, problem *p) {
     if (problem_is(p, "conv", "auto")) fd_cpu_conv_algorithm(FD_CONV_AUTO);
     fd_status status = setup_new(ctx, &s, p, &params, true, 0);   /* all kept: nodes may run alone, in any order */
     if (status == FD_OK) {
-        status = setup_exec(&s, fd_backend_cpu(), true, &e);
+        status = setup_exec(&s, under_test, true, &e);
         if (status == FD_OK) status = fd_exec_run(ctx, e, 0, -1);
         printf("%s\n", p->line);
         for (int i = 0; i < s.g->nnode && status == FD_OK; i++) {
