@@ -105,7 +105,10 @@ fd_status fd_backend_cuda(fd_ctx *ctx, const fd_backend **out) {
     fd_status s = FD_OK;
     if (!opened) {
         s = open_device(ctx);
-        if (s == FD_OK) fill();
+        if (s == FD_OK) {
+            fill();
+            cuda.batch_decides_bits = fd_cudnn_usable();
+        }
         opened = s == FD_OK;
     }
     pthread_mutex_unlock(&lock);

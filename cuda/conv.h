@@ -16,6 +16,7 @@ typedef enum { FD_CONV_FORWARD, FD_CONV_BWD_X, FD_CONV_BWD_W } fd_conv_role;
 fd_status fd_cudnn_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role);
 fd_status fd_cudnn_run(fd_ctx *ctx, const fd_call *c, fd_conv_role role);
 void fd_cudnn_release(void *state);
+bool fd_cudnn_usable(void);
 /* "cuDNN 9.12.0", or why it cannot be used. */
 const char *fd_cudnn_describe(void);
 

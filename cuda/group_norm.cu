@@ -9,7 +9,7 @@
  */
 #include "cuda/add_parts.cuh"
 
-struct norm {
+struct norm_call {
     operand x, e, y;                      /* backward: y is dy */
     const float *gamma, *beta;
     float *mu, *rstd;                     /* forward: may be absent */
@@ -29,7 +29,7 @@ struct place {
 };
 
 template <int V>
-static __device__ __forceinline__ place place_of(const norm &a) {
+static __device__ __forceinline__ place place_of(const norm_call &a) {
     place p;
     p.cols = a.wide / V;
     p.rows = blockDim.x / p.cols;
@@ -70,7 +70,7 @@ static __device__ __forceinline__ void column_sums(const float (&v)[V], const pl
 }
 
 /* total[g] = sum of column over the channels of group g; visible to all threads afterwards. */
-static __device__ __forceinline__ void group_sums(const norm &a, const float *column, float *total) {
+static __device__ __forceinline__ void group_sums(const norm_call &a, const float *column, float *total) {
     for (int g = threadIdx.x; g < a.wide / a.per; g += blockDim.x) {
         float sum = 0;
         for (int k = 0; k < a.per; k++) sum += column[g * a.per + k];
@@ -85,7 +85,7 @@ struct channel {
     float add[V], gamma[V], beta[V], scale[V], shift[V];
 };
 template <int V>
-static __device__ __forceinline__ void load_channel(const norm &a, const place &p, channel<V> &k) {
+static __device__ __forceinline__ void load_channel(const norm_call &a, const place &p, channel<V> &k) {
     for (int i = 0; i < V; i++) {
         const int c = p.c + i;
         const int64_t n = p.sample, C = a.channels;
@@ -100,7 +100,7 @@ static __device__ __forceinline__ void load_channel(const norm &a, const place &
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 template <int V>
-static __global__ void normalise(norm a) {
+static __global__ void normalise(norm_call a) {
     FD_SHARED(float, column);
     const place p = place_of<V>(a);
     const int groups = a.wide / a.per;
@@ -166,7 +166,7 @@ static __global__ void normalise(norm a) {
 /* ---- backward ---------------------------------------------------------------------------------------------------- */
 
 template <int V>
-static __global__ void denormalise(norm a) {
+static __global__ void denormalise(norm_call a) {
     FD_SHARED(float, column);
     const place p = place_of<V>(a);
     const int groups = a.wide / a.per;
@@ -236,8 +236,8 @@ static __global__ void denormalise(norm a) {
 
 /* ---- calls ------------------------------------------------------------------------------------------------------- */
 
-static norm describe(const fd_call *c, const fd_buf &x, const fd_buf &e) {
-    norm a = {};
+static norm_call describe(const fd_call *c, const fd_buf &x, const fd_buf &e) {
+    norm_call a = {};
     a.x = as_operand(x);
     a.e = as_operand(e);
     a.channels = (int)x.s.c;
@@ -252,12 +252,12 @@ static norm describe(const fd_call *c, const fd_buf &x, const fd_buf &e) {
     a.wide = slab * a.per;
     return a;
 }
-static int vector_width(const norm &a) { return a.wide % 8 == 0 && a.channels % 8 == 0 ? 8 : 1; }
-static int threads_of(const norm &a) { return a.wide / vector_width(a) > THREADS ? 1024 : THREADS; }
-static size_t shared_of(const norm &a) {
+static int vector_width(const norm_call &a) { return a.wide % 8 == 0 && a.channels % 8 == 0 ? 8 : 1; }
+static int threads_of(const norm_call &a) { return a.wide / vector_width(a) > THREADS ? 1024 : THREADS; }
+static size_t shared_of(const norm_call &a) {
     return (2 * (size_t)a.wide + 4 * (size_t)(a.wide / a.per) + (size_t)threads_of(a) * vector_width(a)) * sizeof(float);
 }
-static fd_status check(fd_ctx *ctx, const norm &a) {
+static fd_status check(fd_ctx *ctx, const norm_call &a) {
     if (shared_of(a) <= FD_CUDA_SHARED && a.wide / vector_width(a) <= threads_of(a)) return FD_OK;
     return FD_FAIL(ctx, FD_E_UNSUPPORTED, "groups of %d channels are too wide for the GPU's normalisation", a.per);
 }
@@ -265,7 +265,7 @@ static fd_status check(fd_ctx *ctx, const norm &a) {
 static fd_status prepare(fd_ctx *ctx, fd_call *c) { return check(ctx, describe(c, c->in[0], c->in[3])); }
 
 static fd_status run(fd_ctx *ctx, const fd_call *c) {
-    norm a = describe(c, c->in[0], c->in[3]);
+    norm_call a = describe(c, c->in[0], c->in[3]);
     a.gamma = (const float *)c->in[1].p;
     a.beta = (const float *)c->in[2].p;
     a.y = as_operand(c->out[0]);
@@ -284,7 +284,7 @@ static fd_status prepare_bwd(fd_ctx *ctx, fd_call *c) {
 
 static fd_status run_bwd(fd_ctx *ctx, const fd_call *c) {
     const fd_buf *x = &c->in[1];
-    norm a = describe(c, *x, c->in[4]);
+    norm_call a = describe(c, *x, c->in[4]);
     float *dgamma = (float *)c->out[1].p, *dbeta = (float *)c->out[2].p, *rows = (float *)c->work;
     const int samples = (int)x->s.n;
     a.y = as_operand(c->in[0]);
