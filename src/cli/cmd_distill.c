@@ -112,6 +112,7 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
         return FD_FAIL(ctx, FD_E_ARG, "--sigma_min %g is not below --sigma_max %g", m->sigma_min, m->sigma_max);
     fd_lr *const lr[] = {&t.lr, &t.fake_lr, &t.heads_lr};
     fd_job_resolve(&t.job, &x, iterations_given, lr, 3);
+    FD_TRY(fd_device_open(ctx, x.device, &t.job.backend));
     fd_interrupt_install();
     return fd_distill(ctx, &t);
 }

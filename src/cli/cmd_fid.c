@@ -41,11 +41,17 @@ static const char *base_name(const char *path) {
 static fd_status open_input(fd_ctx *ctx, input *p) {
     if (!p->images == !p->network)
         return FD_FAIL(ctx, FD_E_ARG, "give either --images PATH or --network FILE");
-    if (p->images) return fd_image_source_set(ctx, p->images, p->num, p->seed, &p->source);
+    const fd_backend *backend;
+    FD_TRY(fd_device_open(ctx, p->sampling.device, &backend));
+    if (p->images) {
+        FD_TRY(fd_image_source_set(ctx, p->images, p->num, p->seed, &p->source));
+        p->source.backend = backend;
+        return FD_OK;
+    }
     FD_TRY(fd_load_generator(ctx, p->network, &p->net));
     fd_image_source_network_spec spec = {.num = p->num ? p->num : 50000, .first_seed = p->seed,
-                                         .cls = p->sampling.cls,
-                                   .dtype = p->sampling.precision ? FD_BF16 : FD_F32};
+                                         .cls = p->sampling.cls, .backend = backend,
+                                         .dtype = p->sampling.precision ? FD_BF16 : FD_F32};
     FD_TRY(fd_sampling_resolve(ctx, &p->sampling, p->net, &spec.sampler));
     spec.batch = spec.num < p->sampling.batch ? (int)spec.num : p->sampling.batch;
     return fd_image_source_network(ctx, p->net, base_name(p->network), &spec, &p->source);
@@ -73,7 +79,7 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
     const char *data = NULL, *dest = NULL, *net_path = NULL;
     int64_t num = 0;
     uint64_t seed = 0;
-    int batch = 64;
+    int batch = 64, device = 0;
     fd_option o[] = {
         {.name = "data", .type = FD_OPT_TEXT, .to = &data, .value = "PATH", .help = "Zip or folder.",
          .required = true},
@@ -86,6 +92,7 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
         {.name = "seed", .type = FD_OPT_SEED, .to = &seed, .value = "N", .help = "Of that draw."},
         {.name = "batch", .type = FD_OPT_INT, .to = &batch, .value = "N", .lo = 1, .hi = 65536,
          .help = "Images per pass."},
+        FD_DEVICE_ROW(device),
     };
     fd_args a = {.command = "fid ref", .option = o, .n = (int)FD_COUNT(o),
                  .about = "Writes the reference statistics of a set: mu and sigma of its features as an npz that "
@@ -95,6 +102,8 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
                              "cifar10-32x32.npz\n"};
     FD_TRY(fd_args_parse(ctx, &a, argc, argv));
     if (a.helped) return FD_OK;
+    const fd_backend *backend;
+    FD_TRY(fd_device_open(ctx, device, &backend));
     fd_interrupt_install();
     fd_net *net = NULL;
     fd_image_source source = {0};
@@ -103,6 +112,7 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
     fd_status s = fd_net_load(ctx, net_path, &net);
     if (s == FD_OK) s = fd_image_source_set(ctx, data, num, seed, &source);
     if (s == FD_OK) {
+        source.backend = backend;
         fd_feature_net_name(net, net_path, name);
         s = fd_measure_reference(ctx, &source, net, name, batch, "measuring", &r);
     }

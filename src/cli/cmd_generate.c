@@ -130,6 +130,7 @@ static fd_status prepare(fd_ctx *ctx, generate_options *o, fd_net *net, const ch
         FD_TRY(fd_sink_open(ctx, &spec, &w->sink));
     }
     fd_run_options r = {.dtype = o->sampling.precision ? FD_BF16 : FD_F32};
+    FD_TRY(fd_device_open(ctx, o->sampling.device, &r.backend));
     return fd_denoiser_new(ctx, net, batch, &r, &w->denoiser);
 }
 

@@ -99,6 +99,7 @@ fd_status fd_cmd_train(fd_ctx *ctx, int argc, char **argv) {
     fd_lr *const lr[] = {&t.lr};
     fd_job_resolve(&t.job, &x, iterations_given, lr, 1);
     FD_TRY(configure(ctx, &f, t.label_dropout, &t.net));
+    FD_TRY(fd_device_open(ctx, x.device, &t.job.backend));
     fd_interrupt_install();
     return fd_train(ctx, &t);
 }

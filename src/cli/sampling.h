@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "cli/args.h"
+#include "cli/device.h"
 #include "models/net.h"
 #include "train/sampler.h"
 
@@ -13,7 +14,7 @@ extern const char *const fd_precision_names[];    /* "fp32", "bf16"  */
 
 /* As given; 0 and NaN stand for "the network's own". */
 typedef struct fd_sampling {
-    int steps, solver, cls, batch, precision;
+    int steps, solver, cls, batch, precision, device;
     double sigma_min, sigma_max, rho, s_churn, s_min, s_max, s_noise;
 } fd_sampling;
 
@@ -45,7 +46,8 @@ typedef struct fd_sampling {
     {.name = "batch", .type = FD_OPT_INT, .to = &(s).batch, .value = "N", .lo = 1, .hi = 65536,                      \
      .help = "Images per pass. Changes memory and speed, never the images."},                                        \
     {.name = "precision", .type = FD_OPT_ENUM, .to = &(s).precision, .value = "NAME", .words = fd_precision_names,   \
-     .help = "Number type of the network's computation."}
+     .help = "Number type of the network's computation."},                                                           \
+    FD_DEVICE_ROW((s).device)
 
 /* A U-Net from a file; ARG with what the file is, if it is something else. */
 fd_status fd_load_generator(fd_ctx *ctx, const char *path, fd_net **out);

@@ -88,12 +88,12 @@ fd_status fd_image_source_network(fd_ctx *ctx, fd_net *net, const char *name,
                                   const fd_image_source_network_spec *spec,
                             fd_image_source *out) {
     *out = (fd_image_source){.n = spec->num, .is_network = true, .sampler = spec->sampler,
-                             .first_seed = spec->first_seed,
+                             .first_seed = spec->first_seed, .backend = spec->backend,
                        .cls = spec->cls, .c = net->config.image_channels, .h = net->config.resolution,
                        .w = net->config.resolution, .classes = net->config.label_dim > 0};
     snprintf(out->name, sizeof out->name, "%s", name);
     FD_TRY(fd_net_digest(ctx, net, out->digest));
-    fd_run_options run = {.dtype = spec->dtype};
+    fd_run_options run = {.dtype = spec->dtype, .backend = spec->backend};
     return fd_denoiser_new(ctx, net, spec->batch, &run, &out->denoiser);
 }
 

@@ -17,6 +17,7 @@ typedef struct fd_image_source {
     char name[256];               /* of the set, or of the network's file                 */
     char digest[65];              /* of the set, or of the network's weights              */
     bool is_network;
+    const fd_backend *backend;    /* where networks that look at the pictures run; NULL: the CPU */
     /* private */
     fd_dataset data;
     fd_arena arena;               /* of a sample dump */
@@ -40,6 +41,7 @@ typedef struct {
     int cls;                      /* -1: drawn from each seed                             */
     int batch;
     fd_dtype dtype;
+    const fd_backend *backend;    /* NULL: the CPU; also for those that look at the pictures */
 } fd_image_source_network_spec;
 /* The network must outlive the source. */
 fd_status fd_image_source_network(fd_ctx *ctx, fd_net *net, const char *name,

@@ -82,7 +82,7 @@ fd_status fd_measure_moments(fd_ctx *ctx, fd_image_source *s, fd_net *features, 
     w.features = fd_arena_alloc(ctx, &a, (size_t)batch * (size_t)d * sizeof *w.features);
     fd_status status = w.images && w.x && w.features ? FD_OK : FD_E_NOMEM;
     if (status == FD_OK) status = fd_moments_init(ctx, out, d);
-    if (status == FD_OK) status = fd_feature_net_new(ctx, features, batch, NULL, &w.runner);
+    if (status == FD_OK) status = fd_feature_net_new(ctx, features, batch, &(fd_run_options){.backend = s->backend}, &w.runner);
     if (status == FD_OK) status = measure(ctx, s, &w, what, out);
     fd_feature_net_free(w.runner);
     fd_arena_free(&a);

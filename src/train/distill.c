@@ -121,7 +121,7 @@ static fd_status allocate(fd_ctx *ctx, distillation *r) {
 static fd_status make_denoisers(fd_ctx *ctx, distillation *r) {
     int side = r->o->job.grid;
     if (!side) return FD_OK;
-    fd_run_options o = {.dtype = r->o->job.dtype, .pool = &r->pool};
+    fd_run_options o = {.dtype = r->o->job.dtype, .backend = r->o->job.backend, .pool = &r->pool};
     int n = fd_pass_size(side * side, PASS);
     FD_TRY(fd_denoiser_new(ctx, r->nets.student, n, &o, &r->show_student));
     FD_TRY(fd_denoiser_new(ctx, r->nets.fake, n, &o, &r->show_fake));
@@ -434,7 +434,7 @@ static fd_status prepare(fd_ctx *ctx, distillation *r) {
     r->pass = o->job.batch_gpu ? o->job.batch_gpu : fd_pass_size(o->job.batch, PASS);
     r->feed = (fd_feed){&r->data, o->job.seed};
     fd_polynomial_init(&r->levels, r->method.sigma_min, r->method.sigma_max, r->method.rho);
-    fd_distiller_spec spec = {.method = &r->method, .batch = o->job.batch, .n = r->pass, .dtype = o->job.dtype,
+    fd_distiller_spec spec = {.method = &r->method, .batch = o->job.batch, .n = r->pass, .dtype = o->job.dtype, .backend = o->job.backend,
                               .dropout_seed = o->job.seed};
     FD_TRY(fd_distiller_new(ctx, &spec, &r->nets, &r->distiller));
     FD_TRY(fd_distill_progress_new(ctx, &r->method, &r->nets, o->n_ema, &r->progress));

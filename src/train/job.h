@@ -13,6 +13,7 @@
 
 #include "graph/tensor.h"
 #include "io/dataset.h"
+#include "run/backend.h"
 
 typedef struct fd_job_options {
     const char *data;          /* --data: EDM zip or folder                                               */
@@ -30,6 +31,7 @@ typedef struct fd_job_options {
     int batch_gpu;             /* --batch-gpu: images per pass; 0 = chosen; changes memory, not the result */
     uint64_t seed;             /* --seed                                                                  */
     fd_dtype dtype;            /* --precision: FD_F32 or FD_BF16 compute; weights are always f32          */
+    const fd_backend *backend; /* --device: NULL = the CPU                                                 */
     int64_t tick;              /* --tick: images per tick                                                 */
     int snap, dump;            /* --snap, --dump: ticks per snapshot and state; 0 = only at the end       */
     int grid;                  /* pictures per row and column of the grids; 0 = none                      */

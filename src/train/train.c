@@ -236,13 +236,14 @@ static fd_status prepare(fd_ctx *ctx, training *r) {
         return FD_FAIL(ctx, FD_E_ARG, "--batch-gpu %d does not divide --batch %d", r->n, o->batch);
     FD_TRY(make_net(ctx, r));
     describe_net(r);
-    fd_edm_step_spec spec = {.n = r->n, .dtype = o->dtype, .augment = r->o->augment > 0, .dropout_seed = o->seed};
+    fd_edm_step_spec spec = {.n = r->n, .dtype = o->dtype, .augment = r->o->augment > 0, .dropout_seed = o->seed,
+                             .backend = o->backend};
     FD_TRY(fd_edm_step_open(ctx, r->net, &spec, &r->pass));
     r->all = (fd_range){0, r->net->params.trained};
     r->feed = (fd_feed){&r->data, o->seed};
     FD_TRY(allocate(ctx, r));
     if (!o->grid) return FD_OK;
-    fd_run_options d = {.dtype = o->dtype};
+    fd_run_options d = {.dtype = o->dtype, .backend = o->backend};
     return fd_denoiser_new(ctx, r->net, fd_pass_size(o->grid * o->grid, FD_TRAIN_PASS), &d, &r->show);
 }
 

@@ -1,6 +1,6 @@
 /* golden — runs stored cases and says how close we are.
  *
- *   golden [--backend cpu|reference] [--conv direct|auto] [--perturb [--expect-failure]] [FOLDER …]
+ *   golden [--backend cpu|reference|cuda] [--conv direct|auto] [--perturb [--expect-failure]] [FOLDER …]
  *
  * A FOLDER is a case (it holds case.json), a set of files with their contents (expected.json) or a folder of cases.
  * Without any: the cases kept with this test and, where it exists, ../shared/golden next to the source tree. Exit code
@@ -162,7 +162,7 @@ static void run_folder(const char *folder) {
 
 static int usage(const char *why) {
     fprintf(stderr,
-            "golden: %s\nusage: golden [--backend cpu|reference] [--conv direct|auto] [--perturb [--expect-failure]] "
+            "golden: %s\nusage: golden [--backend cpu|reference|cuda] [--conv direct|auto] [--perturb [--expect-failure]] "
             "[FOLDER ...]\n",
             why);
     return 2;
@@ -176,9 +176,14 @@ int main(int argc, char **argv) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--perturb") == 0) options.perturb = true;
         else if (strcmp(argv[i], "--expect-failure") == 0) expect_failure = true;
-        else if (strcmp(argv[i], "--backend") == 0 && strcmp(value, "reference") == 0)
-            options.backend = fd_backend_reference(), i++;
-        else if (strcmp(argv[i], "--backend") == 0 && strcmp(value, "cpu") == 0) i++;
+        else if (strcmp(argv[i], "--backend") == 0) {
+            fd_ctx ctx = {0};
+            if (fd_backend_choose(&ctx, value, &options.backend) != FD_OK) {
+                printf("SKIP %s\n", ctx.message);
+                return ctx.code == FD_E_UNSUPPORTED ? 77 : 2;
+            }
+            i++;
+        }
         else if (strcmp(argv[i], "--conv") == 0 && strcmp(value, "auto") == 0) {
             fd_cpu_conv_algorithm(FD_CONV_AUTO);
             options.wide = true;

@@ -1,0 +1,77 @@
+#!/bin/sh
+# --device: what the program does on the emulated GPU is what it does on the CPU, within rounding; without a GPU it says so.
+. "$SOURCE/tests/cli/common.sh"
+for kind in student teacher classifier; do "$MAKE_NET" $kind $kind.safetensors || exit 1; done
+plain=$FDISTILL
+
+# Without a GPU, in a build with the backend and in this machine's own.
+FDISTILL=$EMULATED EMULATOR_NO_DEVICE=1
+export EMULATOR_NO_DEVICE
+refuse 1 "--device cuda: no GPU can be used here" generate --network student.safetensors --outdir x --device cuda
+refuse 1 "--device cuda: no GPU can be used here" fid ref --data x --net y --dest z.npz --device cuda
+good generate --network student.safetensors --outdir auto.npz --seeds 0-3 --device auto
+unset EMULATOR_NO_DEVICE
+FDISTILL=$plain
+good generate --network student.safetensors --outdir cpu.npz --seeds 0-3
+same auto.npz cpu.npz
+if [ ! -e /dev/nvidiactl ]; then
+    refuse 1 "--device cuda: " generate --network student.safetensors --outdir x --device cuda
+    good generate --network student.safetensors --outdir auto.npz --seeds 0-3 --device auto
+    same auto.npz cpu.npz
+fi
+refuse 2 "--device" generate --network student.safetensors --outdir x --device tpu
+
+# Pictures: a level of 255 here and there, where a value lies on the border between two.
+pixels() {      # FILE TO: the array of an npz
+    start=$(LC_ALL=C grep -abo NUMPY "$1" | head -1 | cut -d: -f1)
+    tail -c +$((start + 128)) "$1" | head -c "$3" >"$2"
+}
+alike() {       # A B BYTES: at most one level apart, and not often
+    pixels "$1" a.bin "$3"; pixels "$2" b.bin "$3"
+    [ "$(wc -c <a.bin)" -eq "$3" ] || bad "$1 is too short"
+    cmp -l a.bin b.bin | awk -v all="$3" '
+        function dec(o) { return int(o / 100) * 64 + int(o / 10) % 10 * 8 + o % 10 }
+        { d = dec($2) - dec($3); if (d < 0) d = -d; if (d > 1) far++; near++ }
+        END { exit far > 0 || near > all / 100 }' || bad "$1 and $2 differ by more than rounding"
+}
+FDISTILL=$EMULATED
+good generate --network student.safetensors --outdir gpu.npz --seeds 0-3 --device cuda
+alike gpu.npz cpu.npz 3072
+good generate --network student.safetensors --outdir gpu1.npz --seeds 0-3 --device cuda --batch 1
+same gpu.npz gpu1.npz
+good generate --network teacher.safetensors --outdir heun-gpu.npz --seeds 0-1 --steps 3 --device cuda
+good generate --network teacher.safetensors --outdir heun-cpu.npz --seeds 0-1 --steps 3
+alike heun-gpu.npz heun-cpu.npz 1536
+
+# Features.
+good dataset create sprites --dest set.zip --num 64 --seed 1
+value() { sed -n "s/^ *\"value\": \([^,]*\),*$/\1/p" out; }
+good fid ref --data set.zip --net classifier.safetensors --dest ref.npz
+for device in cpu cuda; do
+    good fid calc --network student.safetensors --num 16 --ref ref.npz --net classifier.safetensors --json --device $device
+    value >fd-$device
+done
+paste fd-cpu fd-cuda | awk '{d = $1 - $2; if (d < 0) d = -d; exit !($1 > 0 && d < 1e-3 * $1)}' || bad "distances $(cat fd-cpu) and $(cat fd-cuda)"
+
+# Trainings: the losses of two iterations, a resumed run, and networks that load everywhere.
+numbers() {     # KEY: every mean of it in the statistics of run $1
+    sed -n "s|.*\"$2\": *{[^}]*\"mean\": *\([-0-9.eE+]*\).*|\1|p" "$1"/*/stats.jsonl
+}
+close_numbers() {
+    numbers "$1" "$3" >n1; numbers "$2" "$3" >n2
+    [ -s n1 ] || { bad "no $3 in $1"; return; }
+    paste n1 n2 | awk '{d = $1 - $2; if (d < 0) d = -d; if (!($1 != 0 && d <= 2e-3 * ($1 < 0 ? -$1 : $1))) wrong = 1} END {exit wrong}' ||
+        bad "$3 of $1 and $2: $(paste n1 n2 | tr '\n' ' ')"
+}
+train() { good train --data set.zip --cond --cbase 8 --cres 1,2 --blocks 1 --attn 8 --dropout 0.1 --batch 8 --batch-gpu 4 \
+              --iterations 2 --tick 8 --grid 0 --quiet "$@"; }
+train --outdir train-cpu
+train --outdir train-gpu --device cuda
+close_numbers train-cpu train-gpu Loss/loss
+close_numbers train-cpu train-gpu Grad/norm
+distil() { good distill --teacher teacher.safetensors --data set.zip --cond --divergence js --batch 8 --iterations 3 \
+               --update-freq 2 --tick 8 --grid 2 --quiet "$@"; }
+distil --outdir distil-cpu
+distil --outdir distil-gpu --device cuda
+for key in Loss/student Loss/fake_score Loss/disc Grad/student F/h_mean; do close_numbers distil-cpu distil-gpu $key; done
+finish
