@@ -8,6 +8,7 @@
 
 #include "cuda/conv.h"
 #include "cuda/cuda.h"
+#include "cuda/optim.h"
 
 static cudaStream_t stream;
 
@@ -45,6 +46,21 @@ static fd_status get(fd_ctx *ctx, void *to, const void *from, size_t bytes) {
     return wait(ctx);
 }
 
+fd_status fd_cuda_fetch(fd_ctx *ctx, void *to, const void *from, size_t bytes) { return get(ctx, to, from, bytes); }
+
+fd_status fd_cuda_scratch(fd_ctx *ctx, size_t bytes, void **out) {
+    static void *block;
+    static size_t size;
+    if (size < bytes) {
+        release(block);
+        size = 0;
+        FD_TRY(allocate(ctx, bytes, &block));
+        size = bytes;
+    }
+    *out = block;
+    return FD_OK;
+}
+
 /* ---- recordings -------------------------------------------------------------------------------------------------- */
 
 static fd_status record(fd_ctx *ctx) {
@@ -64,7 +80,7 @@ static fd_status replay(fd_ctx *ctx, void *tape) {
 }
 static void forget(void *tape) { cudaGraphExecDestroy((cudaGraphExec_t)tape); }
 
-static const fd_device device = {allocate, release, zero, put, get, wait, record, recorded, replay, forget};
+static const fd_device device = {allocate, release, zero, put, get, wait, record, recorded, replay, forget, &fd_cuda_flat};
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 #define FD_RUN_BACKEND_H
 
 #include "graph/op.h"
+#include "run/flat.h"
 
 typedef struct fd_kernel {
     /* Optional. Called once per node at plan time with shapes, blocks, attributes and threads set but no pointers: sets
@@ -30,6 +31,7 @@ typedef struct fd_device {
     fd_status (*recorded)(fd_ctx *ctx, void **tape);
     fd_status (*replay)(fd_ctx *ctx, void *tape);
     void (*forget)(void *tape);
+    const fd_flat *flat;
 } fd_device;
 
 typedef struct fd_backend {

@@ -1,7 +1,8 @@
 /* exec_device.c — what running on a device adds: copies of weights and gradients, recordings, the stage.
  *
- * The host's blocks of weights and gradients are the truth between runs. A run first brings over weights that changed
- * (by their version), and gradients if it adds to them; those go back when it ends. A range of nodes that is run a second
+ * The host's blocks of weights and gradients are the truth between runs, unless a twin says that it is newer (the optimiser
+ * works on the device). A run first brings over weights that changed (by their version), and gradients if it adds to them;
+ * those go back when it ends. A range of nodes that is run a second
  * time is recorded, and from then on replayed as a whole.
  */
 #include "run/exec_internal.h"
@@ -89,14 +90,15 @@ fd_status fd_exec_device_run(fd_ctx *ctx, fd_exec *e, int from, int to) {
     for (int s = 0; s < e->g->nset; s++) {
         const fd_params *p = e->g->set[s];
         fd_twin *w = e->twin_w[s], *g = e->twin_g[s];
-        if (w->version != p->version) {
+        if (!w->newer && w->version != p->version) {
             FD_TRY(e->device->put(ctx, w->p, p->w, w->bytes));
             w->version = p->version;
         }
-        if (trained >> s & 1) FD_TRY(e->device->put(ctx, g->p, p->g, g->bytes));
+        if (trained >> s & 1 && !g->newer) FD_TRY(e->device->put(ctx, g->p, p->g, g->bytes));
     }
     FD_TRY(run_range(ctx, e, from, to));
     for (int s = 0; s < e->g->nset; s++)
-        if (trained >> s & 1) FD_TRY(e->device->get(ctx, e->g->set[s]->g, e->twin_g[s]->p, e->twin_g[s]->bytes));
+        if (trained >> s & 1 && !e->twin_g[s]->newer)
+            FD_TRY(e->device->get(ctx, e->g->set[s]->g, e->twin_g[s]->p, e->twin_g[s]->bytes));
     return FD_OK;
 }

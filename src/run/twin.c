@@ -16,7 +16,7 @@ static fd_twin *find(const fd_device *device, const void *host, size_t bytes) {
 static fd_status make(fd_ctx *ctx, const fd_device *device, const void *host, size_t bytes, fd_twin **out) {
     fd_twin *t = fd_alloc(ctx, sizeof *t);
     if (!t) return FD_E_NOMEM;
-    *t = (fd_twin){.device = device, .host = host, .bytes = bytes};
+    *t = (fd_twin){.device = device, .host = (void *)(uintptr_t)host, .bytes = bytes};
     fd_status s = device->alloc(ctx, bytes, &t->p);
     if (s != FD_OK) {
         fd_free(t);
@@ -49,4 +49,16 @@ void fd_twin_put(fd_twin *t) {
         fd_free(t);
     }
     pthread_mutex_unlock(&lock);
+}
+
+fd_status fd_twins_to_host(fd_ctx *ctx) {
+    pthread_mutex_lock(&lock);
+    fd_status s = FD_OK;
+    for (fd_twin *t = all; t && s == FD_OK; t = t->next) {
+        if (!t->newer) continue;
+        s = t->device->get(ctx, t->host, t->p, t->bytes);
+        t->newer = s != FD_OK;
+    }
+    pthread_mutex_unlock(&lock);
+    return s;
 }

@@ -31,34 +31,38 @@ fd_status fd_distill_progress_new(fd_ctx *ctx, const fd_distill_method *m, const
 }
 
 void fd_distill_progress_free(fd_distill_progress *p) {
+    fd_updater_close(&p->updater);
     fd_arena_free(&p->arena);
     *p = (fd_distill_progress){0};
 }
 
-static void clear_gradients(const fd_distill_nets *nets) {
+static fd_status clear_gradients(fd_ctx *ctx, const fd_distill_nets *nets, fd_updater *u) {
     for (int k = 0; k < FD_TRAINED_NETS; k++) {
         fd_net *net = trained_net(nets, k);
-        if (net) memset(net->params.g, 0, sizeof(float) * (size_t)net->params.trained);
+        if (net) FD_TRY(fd_updater_clear(ctx, u, &net->params));
     }
+    return FD_OK;
 }
 
-static bool good(const fd_distiller *d, const fd_distill_nets *nets, int which, fd_iteration *out) {
+/* *good stays true if the gradient is finite. */
+static fd_status measure(fd_ctx *ctx, const fd_distiller *d, const fd_distill_nets *nets, fd_distill_progress *p, int which,
+                         fd_iteration *out, bool *good) {
     fd_net *net = trained_net(nets, which);
-    if (!net) return true;
+    if (!net) return FD_OK;
     fd_ranges r = trained_ranges(d, which);
-    out->grad[which] = fd_grad_measure(r.list, r.n, net->params.g);
-    return isfinite(out->grad[which].norm);
+    FD_TRY(fd_updater_measure(ctx, &p->updater, r.list, r.n, &net->params, &out->grad[which]));
+    *good = *good && isfinite(out->grad[which].norm);
+    return FD_OK;
 }
 
-static void update(const fd_distiller *d, const fd_distill_nets *nets, fd_distill_progress *p, int which,
+static fd_status update(fd_ctx *ctx, const fd_distiller *d, const fd_distill_nets *nets, fd_distill_progress *p, int which,
                    const fd_adam *o, double factor, const fd_ema *emas, int n_emas) {
     fd_net *net = trained_net(nets, which);
-    if (!net) return;
+    if (!net) return FD_OK;
     fd_ranges r = trained_ranges(d, which);
     p->adam[which].steps++;
-    fd_adamw_step(o, (int64_t)p->adam[which].steps, r.list, r.n, net->params.w, net->params.g, p->adam[which].m,
-                  p->adam[which].v, factor, emas, n_emas);
-    fd_params_touch(&net->params);
+    return fd_updater_adamw(ctx, &p->updater, o, (int64_t)p->adam[which].steps, r.list, r.n, &net->params, p->adam[which].m,
+                            p->adam[which].v, factor, emas, n_emas);
 }
 
 static fd_status student_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
@@ -67,7 +71,9 @@ static fd_status student_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_met
     fd_ratio before = p->ratio;
     fd_status s = fd_distiller_student(ctx, d, b, &p->ratio, NULL, &out->student);
     if (s != FD_OK && s != FD_E_NUMERIC) return s;
-    out->skipped = s == FD_E_NUMERIC || !isfinite(out->student.loss) || !good(d, nets, FD_STUDENT, out);
+    bool fine = s == FD_OK && isfinite(out->student.loss);
+    if (fine) FD_TRY(measure(ctx, d, nets, p, FD_STUDENT, out, &fine));
+    out->skipped = !fine;
     if (out->skipped) {
         p->ratio = before;
         return FD_OK;
@@ -75,29 +81,32 @@ static fd_status student_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_met
     fd_ema emas[FD_EMAS_MAX];
     for (int i = 0; i < p->n_ema; i++) emas[i] = (fd_ema){p->ema[i], ema_beta[i]};
     out->clip = fd_clip_factor(out->grad[FD_STUDENT].norm, m->clip);
-    update(d, nets, p, FD_STUDENT, &optimiser[FD_STUDENT], out->clip, emas, p->n_ema);
-    return FD_OK;
+    return update(ctx, d, nets, p, FD_STUDENT, &optimiser[FD_STUDENT], out->clip, emas, p->n_ema);
 }
 
 static fd_status critic_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_nets *nets, fd_distill_progress *p,
                              const fd_distill_batch *b, const fd_adam *optimiser, const double *ema_beta,
                              fd_iteration *out) {
     FD_TRY(fd_distiller_critic(ctx, d, b, &out->critic));
-    bool fake = good(d, nets, FD_FAKE, out), heads = good(d, nets, FD_HEADS, out);
-    out->skipped = !isfinite(out->critic.loss) || !fake || !heads;
+    bool fine = isfinite(out->critic.loss);
+    FD_TRY(measure(ctx, d, nets, p, FD_FAKE, out, &fine));
+    FD_TRY(measure(ctx, d, nets, p, FD_HEADS, out, &fine));
+    out->skipped = !fine;
     if (out->skipped) return FD_OK;
-    update(d, nets, p, FD_FAKE, &optimiser[FD_FAKE], 1, NULL, 0);
-    update(d, nets, p, FD_HEADS, &optimiser[FD_HEADS], 1, NULL, 0);
+    FD_TRY(update(ctx, d, nets, p, FD_FAKE, &optimiser[FD_FAKE], 1, NULL, 0));
+    FD_TRY(update(ctx, d, nets, p, FD_HEADS, &optimiser[FD_HEADS], 1, NULL, 0));
     fd_ranges r = fd_distiller_student_ranges(d);
-    for (int i = 0; i < p->n_ema; i++) fd_ema_update(r.list, r.n, nets->student->params.w, p->ema[i], ema_beta[i]);
-    return FD_OK;
+    fd_ema emas[FD_EMAS_MAX];
+    for (int i = 0; i < p->n_ema; i++) emas[i] = (fd_ema){p->ema[i], ema_beta[i]};
+    return fd_updater_average(ctx, &p->updater, r.list, r.n, &nets->student->params, emas, p->n_ema);
 }
 
 fd_status fd_distill_iterate(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
                              fd_distill_progress *p, int64_t iteration, const fd_distill_batch *b,
                              const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out) {
     *out = (fd_iteration){.was_student = iteration % m->freq == 0, .clip = 1};
-    clear_gradients(nets);
+    p->updater.device = fd_distiller_device(d);
+    FD_TRY(clear_gradients(ctx, nets, &p->updater));
     fd_status s = out->was_student ? student_step(ctx, d, m, nets, p, b, optimiser, ema_beta, out)
                                    : critic_step(ctx, d, nets, p, b, optimiser, ema_beta, out);
     if (s == FD_OK && out->skipped)

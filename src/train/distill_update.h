@@ -8,6 +8,7 @@
 #define FD_TRAIN_DISTILL_UPDATE_H
 
 #include "train/distiller.h"
+#include "train/update.h"
 
 enum { FD_STUDENT, FD_FAKE, FD_HEADS, FD_TRAINED_NETS };
 
@@ -17,6 +18,7 @@ typedef struct {
     struct { float *m, *v; double steps; } adam[FD_TRAINED_NETS];   /* [trained] each; heads: NULL without heads */
     float *ema[FD_EMAS_MAX];                                        /* [total] of the student */
     int n_ema;
+    fd_updater updater;                                             /* where the distiller's backend works */
     fd_arena arena;
 } fd_distill_progress;
 

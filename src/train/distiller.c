@@ -101,6 +101,7 @@ void fd_distiller_free(fd_distiller *d) {
 fd_ranges fd_distiller_student_ranges(const fd_distiller *d) { return d->student; }
 fd_ranges fd_distiller_fake_ranges(const fd_distiller *d) { return d->fake; }
 fd_ranges fd_distiller_heads_ranges(const fd_distiller *d) { return d->disc; }
+const fd_device *fd_distiller_device(const fd_distiller *d) { return d->spec.backend ? d->spec.backend->device : NULL; }
 size_t fd_distiller_bytes(const fd_distiller *d) { return fd_distill_views_bytes(&d->views) + d->arena.used; }
 
 /* ---- one pass ---------------------------------------------------------------------------------------------------- */

@@ -86,6 +86,8 @@ fd_ranges fd_distiller_student_ranges(const fd_distiller *d);
 fd_ranges fd_distiller_fake_ranges(const fd_distiller *d);
 fd_ranges fd_distiller_heads_ranges(const fd_distiller *d);
 
+const fd_device *fd_distiller_device(const fd_distiller *d);      /* NULL: the host */
+
 /* Bytes of all plans (activations, inputs, workspace). */
 size_t fd_distiller_bytes(const fd_distiller *d);
 

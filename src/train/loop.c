@@ -1,3 +1,4 @@
+#include "run/twin.h"
 #include "train/loop.h"
 
 #include <dirent.h>
@@ -120,6 +121,7 @@ static void drop_old_states(const fd_job *job) {
 
 static fd_status save_state(fd_ctx *ctx, fd_job *job, const char *fixed) {
     char path[4096];
+    FD_TRY(fd_twins_to_host(ctx));
     FD_TRY(fd_run_file(ctx, &job->run, path, STATE_NAME, kimg_of(job)));
     FD_TRY(fd_state_save(ctx, &job->state, path, fixed));
     drop_old_states(job);
@@ -162,13 +164,18 @@ static fd_status report_tick(fd_ctx *ctx, fd_job *job, clock_state *t) {
     return s;
 }
 
+static fd_status save_snapshot(fd_ctx *ctx, fd_job *job) {
+    FD_TRY(fd_twins_to_host(ctx));
+    return job->snapshot(ctx, job, kimg_of(job));
+}
+
 static bool due(double tick, int every) { return every > 0 && fmod(tick, every) == 0; }
 
 static fd_status end_tick(fd_ctx *ctx, fd_job *job, clock_state *t, const char *fixed, bool last) {
     FD_TRY(report_tick(ctx, job, t));
     double start = fd_now();
     job->count.tick++;
-    if (last || due(job->count.tick, job->o->snap)) FD_TRY(job->snapshot(ctx, job, kimg_of(job)));
+    if (last || due(job->count.tick, job->o->snap)) FD_TRY(save_snapshot(ctx, job));
     if (last || due(job->count.tick, job->o->dump)) FD_TRY(save_state(ctx, job, fixed));
     t->maintenance = fd_now() - start;
     t->tick_start = start;
@@ -210,7 +217,7 @@ static fd_status run_to_end(fd_ctx *ctx, fd_job *job, const char *fixed) {
     fd_progress bar;
     fd_progress_start(ctx, &bar, "training", "images", (int64_t)job->o->duration);
     fd_status s = FD_OK;
-    if (job->count.images == 0) s = job->snapshot(ctx, job, 0);
+    if (job->count.images == 0) s = save_snapshot(ctx, job);
     while (s == FD_OK && job->count.images < job->o->duration) {
         s = one_step(ctx, job);
         if (s != FD_OK) break;

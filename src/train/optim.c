@@ -24,19 +24,24 @@ static void ema_piece(int64_t n, const float *restrict w, float *restrict a, flo
     for (int64_t i = 0; i < n; i++) a[i] += (w[i] - a[i]) * rate;
 }
 
+fd_adam_factors fd_adam_factors_of(const fd_adam *o, int64_t n, double grad_scale) {
+    return (fd_adam_factors){.scale = (float)grad_scale, .keep = (float)(1.0 - o->lr * o->weight_decay), .b1 = (float)o->beta1,
+                             .a1 = (float)(1.0 - o->beta1), .b2 = (float)o->beta2, .a2 = (float)(1.0 - o->beta2),
+                             .root = (float)sqrt(1.0 - pow(o->beta2, (double)n)), .eps = (float)o->eps,
+                             .step = (float)(-o->lr / (1.0 - pow(o->beta1, (double)n)))};
+}
+
 void fd_adamw_step(const fd_adam *o, int64_t n, const fd_range *ranges, int n_ranges, float *w,
                    const float *g, float *m, float *v, double grad_scale, const fd_ema *emas, int n_emas) {
-    float scale = (float)grad_scale, keep = (float)(1.0 - o->lr * o->weight_decay), eps = (float)o->eps;
-    float b1 = (float)o->beta1, a1 = (float)(1.0 - o->beta1), b2 = (float)o->beta2, a2 = (float)(1.0 - o->beta2);
-    float root = (float)sqrt(1.0 - pow(o->beta2, (double)n));
-    float step = (float)(-o->lr / (1.0 - pow(o->beta1, (double)n)));
+    const fd_adam_factors f = fd_adam_factors_of(o, n, grad_scale);
     for (int r = 0; r < n_ranges; r++) {
         int64_t pieces = (ranges[r].length + PIECE - 1) / PIECE;
 #pragma omp parallel for schedule(static) if (ranges[r].length >= PARALLEL_FROM)
         for (int64_t p = 0; p < pieces; p++) {
             int64_t at = ranges[r].offset + p * PIECE, left = ranges[r].length - p * PIECE;
             int64_t len = left < PIECE ? left : PIECE;
-            adam_piece(len, w + at, g + at, m + at, v + at, scale, keep, b1, a1, b2, a2, root, eps, step);
+            adam_piece(len, w + at, g + at, m + at, v + at, f.scale, f.keep, f.b1, f.a1, f.b2, f.a2, f.root, f.eps,
+                       f.step);
             for (int k = 0; k < n_emas; k++) ema_piece(len, w + at, emas[k].a + at, (float)(1.0 - emas[k].beta));
         }
     }

@@ -11,8 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Elements [offset, offset + length) of the flat arrays. */
-typedef struct { int64_t offset, length; } fd_range;
+#include "run/flat.h"
 
 typedef struct { double lr, beta1, beta2, eps, weight_decay; } fd_adam;   /* decay 0: Adam */
 
@@ -27,6 +26,9 @@ typedef struct { float *a; double beta; } fd_ema;
  * Source: Loshchilov & Hutter 2019; torch.optim.AdamW. */
 void fd_adamw_step(const fd_adam *o, int64_t n, const fd_range *ranges, int n_ranges, float *w,
                    const float *g, float *m, float *v, double grad_scale, const fd_ema *emas, int n_emas);
+
+/* The rounded factors of that step, for those who take it elsewhere. */
+fd_adam_factors fd_adam_factors_of(const fd_adam *o, int64_t n, double grad_scale);
 
 typedef struct {
     double norm;              /* global L2 norm; not finite if any element is not   */

@@ -14,6 +14,7 @@
 #include "train/grid.h"
 #include "train/loop.h"
 #include "train/optim.h"
+#include "train/update.h"
 
 fd_train_options fd_train_defaults(void) {
     fd_train_options o = {.job = fd_job_defaults(), .lr = {.lr = 1e-3, .ramp = 10e6}, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
@@ -30,6 +31,7 @@ typedef struct {
     fd_edm_step pass;
     int n;                                   /* images per pass */
     fd_range all;                            /* every trained weight */
+    fd_updater updater;
     float *m, *v, *ema;
     double adam_steps;
     fd_feed feed;
@@ -188,16 +190,17 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     const fd_train_options *o = r->o;
     fd_params *p = &r->net->params;
     double loss = 0, images = job->count.images;
-    memset(p->g, 0, sizeof(float) * (size_t)p->trained);
+    FD_TRY(fd_updater_clear(ctx, &r->updater, p));
     for (int at = 0; at < o->job.batch; at += r->n) FD_TRY(run_pass(ctx, r, (uint64_t)images + (uint64_t)at, &loss));
-    fd_grad_stats g = fd_grad_measure(&r->all, 1, p->g);
+    fd_grad_stats g;
+    FD_TRY(fd_updater_measure(ctx, &r->updater, &r->all, 1, p, &g));
     *skipped = !isfinite(loss) || !isfinite(g.norm);
     if (*skipped) return log_skipped(ctx, r);
     fd_adam adam = {fd_lr_at(&o->lr, images, o->job.duration), o->beta1, o->beta2, o->eps, 0};
     fd_ema ema = {r->ema, fd_ema_beta(o->job.batch, o->ema_halflife, o->ema_ramp, images)};
     r->adam_steps++;
-    fd_adamw_step(&adam, (int64_t)r->adam_steps, &r->all, 1, p->w, p->g, r->m, r->v, fd_clip_factor(g.norm, o->clip), &ema, 1);
-    fd_params_touch(p);
+    FD_TRY(fd_updater_adamw(ctx, &r->updater, &adam, (int64_t)r->adam_steps, &r->all, 1, p, r->m, r->v,
+                            fd_clip_factor(g.norm, o->clip), &ema, 1));
     r->last_loss = loss;
     fd_stats_add(&job->stats, "Loss/loss", loss);
     fd_stats_add(&job->stats, "Grad/norm", g.norm);
@@ -240,6 +243,7 @@ static fd_status prepare(fd_ctx *ctx, training *r) {
                              .backend = o->backend};
     FD_TRY(fd_edm_step_open(ctx, r->net, &spec, &r->pass));
     r->all = (fd_range){0, r->net->params.trained};
+    r->updater.device = o->backend ? o->backend->device : NULL;
     r->feed = (fd_feed){&r->data, o->seed};
     FD_TRY(allocate(ctx, r));
     if (!o->grid) return FD_OK;
@@ -280,6 +284,7 @@ fd_status fd_train(fd_ctx *ctx, const fd_train_options *o) {
     r->o = o;
     fd_status s = run(ctx, r);
     json_decref(r->job.options);
+    fd_updater_close(&r->updater);
     fd_denoiser_free(r->show);
     fd_edm_step_close(&r->pass);
     fd_net_free(r->net);
