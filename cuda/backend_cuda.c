@@ -80,7 +80,18 @@ static fd_status replay(fd_ctx *ctx, void *tape) {
 }
 static void forget(void *tape) { cudaGraphExecDestroy((cudaGraphExec_t)tape); }
 
-static const fd_device device = {allocate, release, zero, put, get, wait, record, recorded, replay, forget, &fd_cuda_flat};
+/* ---- reports ----------------------------------------------------------------------------------------------------- */
+
+static char name[sizeof ((struct cudaDeviceProp *)0)->name];
+
+static const char *describe(void) {
+    static char text[512];
+    snprintf(text, sizeof text, "%s, %s", name, fd_cudnn_describe());
+    return text;
+}
+
+static const fd_device device = {allocate, release,  zero,   put,    get,           wait,
+                                 record,   recorded, replay, forget, &fd_cuda_flat, describe};
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
@@ -112,6 +123,7 @@ static fd_status open_device(fd_ctx *ctx) {
     if (prop.major < 8)
         return FD_FAIL(ctx, FD_E_UNSUPPORTED, "%s has compute capability %d.%d; 8.0 or newer is needed", prop.name, prop.major,
                        prop.minor);
+    snprintf(name, sizeof name, "%s", prop.name);
     return fd_cuda_check(ctx, cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "opening");
 }
 

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "train/optim.h"
 #include "train/train.h"
+#include "train/update.h"
 
 struct fd_bench {
     fd_bench_spec spec;
@@ -15,6 +15,7 @@ struct fd_bench {
     float *x, *noise, *labels;    /* of a batch */
     double *sigma;
     float *m, *v, *ema;
+    fd_updater updater;
     int64_t steps;
     uint64_t *seeds;
     uint8_t *images;
@@ -46,7 +47,8 @@ static fd_status prepare_train(fd_ctx *ctx, fd_bench *b, int64_t pixels) {
     FD_NEW(ctx, &b->arena, b->v, p->trained);
     FD_NEW(ctx, &b->arena, b->ema, p->total);
     memcpy(b->ema, p->w, sizeof(float) * (size_t)p->total);
-    fd_edm_step_spec s = {.n = b->pass, .dtype = b->spec.dtype, .dropout_seed = 1};
+    fd_edm_step_spec s = {.n = b->pass, .dtype = b->spec.dtype, .dropout_seed = 1, .backend = b->spec.backend};
+    b->updater.device = b->spec.backend ? b->spec.backend->device : NULL;
     return fd_edm_step_open(ctx, b->net, &s, &b->step);
 }
 
@@ -64,7 +66,8 @@ static fd_status prepare(fd_ctx *ctx, fd_bench *b) {
     b->pass = b->spec.batch;
     if (b->spec.kind == FD_BENCH_TRAIN) return prepare_train(ctx, b, pixels);
     FD_TRY(b->spec.kind == FD_BENCH_DENOISE ? make_batch(ctx, b, pixels) : prepare_generate(ctx, b, pixels));
-    return fd_denoiser_new(ctx, b->net, b->pass, &(fd_run_options){.dtype = b->spec.dtype}, &b->denoiser);
+    fd_run_options o = {.dtype = b->spec.dtype, .backend = b->spec.backend};
+    return fd_denoiser_new(ctx, b->net, b->pass, &o, &b->denoiser);
 }
 
 fd_status fd_bench_new(fd_ctx *ctx, fd_net *net, const fd_bench_spec *spec, fd_bench **out) {
@@ -81,6 +84,7 @@ fd_status fd_bench_new(fd_ctx *ctx, fd_net *net, const fd_bench_spec *spec, fd_b
 void fd_bench_free(fd_bench *b) {
     if (!b) return;
     fd_denoiser_free(b->denoiser);
+    fd_updater_close(&b->updater);
     fd_edm_step_close(&b->step);
     fd_arena_free(&b->arena);
     fd_free(b);
@@ -91,18 +95,17 @@ static fd_status train_step(fd_ctx *ctx, fd_bench *b) {
     fd_params *p = &b->net->params;
     int64_t pixels = (int64_t)c->image_channels * c->resolution * c->resolution;
     double loss = 0;
-    memset(p->g, 0, sizeof(float) * (size_t)p->trained);
+    FD_TRY(fd_updater_clear(ctx, &b->updater, p));
     for (int at = 0; at < b->spec.batch; at += b->pass)
         FD_TRY(fd_edm_step_run(ctx, &b->step, b->x + at * pixels, b->noise + at * pixels, b->sigma + at,
                                b->labels ? b->labels + (int64_t)at * c->label_dim : NULL, NULL, (uint64_t)at,
                                1.0 / b->spec.batch, &loss));
     fd_range all = {0, p->trained};
-    fd_grad_stats g = fd_grad_measure(&all, 1, p->g);
+    fd_grad_stats g;
+    FD_TRY(fd_updater_measure(ctx, &b->updater, &all, 1, p, &g));
     fd_adam adam = {.lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
     fd_ema ema = {b->ema, 0.999};
-    fd_adamw_step(&adam, ++b->steps, &all, 1, p->w, p->g, b->m, b->v, fd_clip_factor(g.norm, 0), &ema, 1);
-    fd_params_touch(p);
-    return FD_OK;
+    return fd_updater_adamw(ctx, &b->updater, &adam, ++b->steps, &all, 1, p, b->m, b->v, fd_clip_factor(g.norm, 0), &ema, 1);
 }
 
 fd_status fd_bench_run(fd_ctx *ctx, fd_bench *b) {

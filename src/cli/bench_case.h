@@ -18,6 +18,7 @@ typedef struct fd_bench_spec {
     int batch;
     int64_t images;       /* GENERATE */
     fd_dtype dtype;
+    const fd_backend *backend;      /* NULL: the CPU's */
 } fd_bench_spec;
 
 typedef struct fd_bench fd_bench;

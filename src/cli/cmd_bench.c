@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "cli/bench_case.h"
 #include "cli/commands.h"
+#include "cli/device.h"
 #include "cli/sampling.h"
 #include "cpu/describe.h"
 #include "cpu/peak.h"
@@ -21,13 +22,14 @@ static const char *const config_names[] = {"ddpmpp-cifar10", "ncsnpp-cifar10", "
 
 typedef struct {
     const char *network, *save;
-    int config, resolution, kind, batch, reps, precision, shapes;
+    int config, resolution, kind, batch, reps, precision, shapes, device;
     int64_t images;
     bool ops, json, paced;
 } bench_options;
 
 typedef struct {
     const bench_options *o;
+    const fd_backend *backend;
     fd_net *net;
     fd_bench *work;
     int threads;
@@ -37,7 +39,7 @@ typedef struct {
     int n_rows, n_shapes;
     double profiled;              /* seconds of the repetitions that were profiled */
     int profiled_reps;
-    fd_cpu_peak peak;
+    fd_cpu_peak peak;             /* 0: not known, as of a GPU */
 } bench;
 
 /* ---- the network ------------------------------------------------------------------------------------------------- */
@@ -117,7 +119,7 @@ static fd_status profile(fd_ctx *ctx, bench *b) {
     b->n_rows = fd_exec_profile_rows(e, false, b->rows, MOST_ROWS);
     b->n_shapes = fd_exec_profile_rows(e, true, b->by_shape, MOST_ROWS);
     if (b->n_shapes > b->o->shapes) b->n_shapes = b->o->shapes;
-    return fd_cpu_peak_measure(ctx, b->threads, &b->peak);
+    return b->backend->device ? FD_OK : fd_cpu_peak_measure(ctx, b->threads, &b->peak);
 }
 
 static int ascending(const void *a, const void *b) {
@@ -140,7 +142,7 @@ static double peak_of(const bench *b, const fd_profile_row *r) {
 
 /* Share of what the machine can do at most: of its arithmetic or of its memory, whichever is more. */
 static double share_of_peak(const bench *b, const fd_profile_row *r) {
-    if (!(r->seconds > 0)) return 0;
+    if (!(r->seconds > 0 && b->peak.f32 > 0)) return 0;
     double work = r->flops / r->seconds / peak_of(b, r), bytes = r->bytes / r->seconds / b->peak.memory;
     return work > bytes ? work : bytes;
 }
@@ -177,6 +179,7 @@ static void print_text(bench *b) {
     printf("%s, %s, %s %lld, %s, %d thread%s\n", network_name(o), case_names[o->kind],
            o->kind == FD_BENCH_GENERATE ? "images" : "batch", (long long)fd_bench_images(b->work),
            fd_precision_names[o->precision], b->threads, b->threads == 1 ? "" : "s");
+    if (b->backend->device) printf("%s\n", b->backend->device->describe());
     printf("%s, %s, %s, fdistill %s\n", f.processor[0] ? f.processor : "unknown processor", f.isa, f.onednn, fd_version());
     printf("time    median %.2f ms of %d (%.2f to %.2f), %.3f ms per image, %.2f images/s\n", median, b->n, b->ms[0],
            b->ms[b->n - 1], median / images, images / median * 1e3);
@@ -185,9 +188,9 @@ static void print_text(bench *b) {
     printf("memory  %.1f MiB of the pass, peak of the process %.1f MiB\n",
            (double)(s.act_bytes + s.input_bytes) / 1048576, fd_peak_rss_gb() * 1024);
     if (!o->ops) return;
-    printf("peak    %.0f GFLOP/s f32", b->peak.f32 * 1e-9);
+    if (b->peak.f32 > 0) printf("peak    %.0f GFLOP/s f32", b->peak.f32 * 1e-9);
     if (b->peak.bf16 > 0) printf(", %.0f GFLOP/s bf16 (matrix product)", b->peak.bf16 * 1e-9);
-    printf(", %.1f GB/s of memory\n", b->peak.memory * 1e-9);
+    if (b->peak.f32 > 0) printf(", %.1f GB/s of memory\n", b->peak.memory * 1e-9);
     print_rows(b, b->rows, b->n_rows, false);
     if (b->n_shapes) print_rows(b, b->by_shape, b->n_shapes, true);
     printf("\nPer repetition. GFLOP/s counts direct convolution, so Winograd may pass the peak; GB/s counts every operand\n"
@@ -212,7 +215,7 @@ static json_t *rows_json(const bench *b, const fd_profile_row *rows, int n, bool
         json_object_set_new(o, "share", fd_json_real(r->seconds / b->profiled));
         json_object_set_new(o, "gflops", fd_json_real(r->seconds > 0 ? r->flops * 1e-9 / r->seconds : 0));
         json_object_set_new(o, "gbytes_per_s", fd_json_real(r->seconds > 0 ? r->bytes * 1e-9 / r->seconds : 0));
-        json_object_set_new(o, "share_of_peak", fd_json_real(share_of_peak(b, r)));
+        if (b->peak.f32 > 0) json_object_set_new(o, "share_of_peak", fd_json_real(share_of_peak(b, r)));
         json_array_append_new(list, o);
     }
     return list;
@@ -231,6 +234,7 @@ static fd_status print_json(fd_ctx *ctx, bench *b) {
         {"batch", json_integer(o->batch)},
         {"images", json_integer((json_int_t)fd_bench_images(b->work))},
         {"threads", json_integer(b->threads)},
+        {"device", json_string(b->backend->device ? b->backend->device->describe() : b->backend->name)},
         {"processor", json_string(f.processor)},
         {"instructions", json_string(f.isa)},
         {"onednn", json_string(f.onednn)},
@@ -245,8 +249,9 @@ static fd_status print_json(fd_ctx *ctx, bench *b) {
     for (int i = 0; i < b->n; i++) json_array_append_new(times, fd_json_real(b->ms[i]));
     for (size_t i = 0; i < FD_COUNT(row); i++) json_object_set_new(root, row[i].key, row[i].value);
     if (o->ops) {
-        json_object_set_new(root, "peak", json_pack("{s:f,s:f,s:f}", "gflops_f32", b->peak.f32 * 1e-9, "gflops_bf16",
-                                                    b->peak.bf16 * 1e-9, "gbytes_per_s", b->peak.memory * 1e-9));
+        if (b->peak.f32 > 0)
+            json_object_set_new(root, "peak", json_pack("{s:f,s:f,s:f}", "gflops_f32", b->peak.f32 * 1e-9, "gflops_bf16",
+                                                        b->peak.bf16 * 1e-9, "gbytes_per_s", b->peak.memory * 1e-9));
         json_object_set_new(root, "ops", rows_json(b, b->rows, b->n_rows, false));
         if (b->n_shapes) json_object_set_new(root, "shapes", rows_json(b, b->by_shape, b->n_shapes, true));
     }
@@ -262,10 +267,11 @@ static fd_status print_json(fd_ctx *ctx, bench *b) {
 
 static fd_status run(fd_ctx *ctx, bench *b) {
     const bench_options *o = b->o;
+    FD_TRY(fd_device_open(ctx, o->device, &b->backend));
     FD_TRY(open_network(ctx, o, &b->net));
     if (o->save) return fd_net_save(ctx, b->net, NULL, o->save);
     fd_bench_spec spec = {.kind = (fd_bench_kind)o->kind, .batch = o->batch, .images = o->images,
-                          .dtype = o->precision ? FD_BF16 : FD_F32};
+                          .dtype = o->precision ? FD_BF16 : FD_F32, .backend = b->backend};
     FD_TRY(fd_bench_new(ctx, b->net, &spec, &b->work));
     b->ms = fd_alloc(ctx, (size_t)o->reps * sizeof *b->ms);
     if (!b->ms) return FD_E_NOMEM;
@@ -295,6 +301,7 @@ fd_status fd_cmd_bench(fd_ctx *ctx, int argc, char **argv) {
          .help = "Images of one repetition of generate."},
         {.name = "precision", .type = FD_OPT_ENUM, .to = &p.precision, .value = "NAME", .words = fd_precision_names,
          .help = "Number type of the computation."},
+        FD_DEVICE_ROW(p.device),
         {.name = "reps", .type = FD_OPT_INT, .to = &p.reps, .value = "N", .lo = 1, .hi = MOST_REPS,
          .help = "Repetitions, after one that is not counted. The median is what to compare."},
         {.name = "paced", .type = FD_OPT_FLAG, .to = &p.paced,

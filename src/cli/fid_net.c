@@ -58,6 +58,7 @@ fd_status fd_cmd_fid_net(fd_ctx *ctx, int argc, char **argv) {
     t.attributes = (fd_attributes_kind)kind;
     fd_lr *const lr[] = {&t.lr};
     fd_job_resolve(&t.job, &x, iterations_given, lr, 1);
+    FD_TRY(fd_device_open(ctx, x.device, &t.job.backend));
     fd_interrupt_install();
     return fd_feature_train(ctx, &t);
 }

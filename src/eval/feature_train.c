@@ -8,7 +8,7 @@
 #include "models/net.h"
 #include "train/feed.h"
 #include "train/loop.h"
-#include "train/optim.h"
+#include "train/update.h"
 
 #define PASS 64           /* pictures per pass unless asked otherwise */
 
@@ -34,10 +34,11 @@ typedef struct {
     fd_graph *g;
     fd_exec *e;
     fd_val x, dloss, target[FD_MAX_HEADS], logits[FD_MAX_HEADS], loss[FD_MAX_HEADS];
-    float *images, *shifted, *noise, *onehot;
+    float *images, *shifted, *noise, *onehot, *each;      /* each: losses of a pass */
     fd_feature_net *show;                    /* the same network without gradients */
     fd_feed feed;
     fd_range all;
+    fd_updater updater;
     float *m, *v, *ema;
     double adam_steps;
     fd_job job;
@@ -67,7 +68,7 @@ static fd_status record(fd_ctx *ctx, training *r) {
     }
     FD_TRY(fd_params_need_grads(ctx, set));
     FD_TRY(fd_graph_backward(r->g, c->nclasses, r->loss, gy, 1, &set, 0, NULL, NULL));
-    return fd_exec_new(ctx, r->g, &(fd_exec_options){.backend = fd_backend_cpu()}, &r->e);
+    return fd_exec_new(ctx, r->g, &(fd_exec_options){.backend = r->o->job.backend}, &r->e);
 }
 
 static fd_status make_net(fd_ctx *ctx, training *r) {
@@ -104,6 +105,7 @@ static fd_status allocate(fd_ctx *ctx, training *r) {
     FD_NEW(ctx, &r->arena, r->shifted, pixels);
     FD_NEW(ctx, &r->arena, r->noise, r->n * pixels);
     FD_NEW(ctx, &r->arena, r->onehot, (int64_t)r->n * most);
+    FD_NEW(ctx, &r->arena, r->each, r->n);
     return FD_OK;
 }
 
@@ -157,12 +159,11 @@ static fd_status run_pass(fd_ctx *ctx, training *r, uint64_t first, double *loss
     disturb(r, first);
     FD_TRY(fd_exec_write(ctx, r->e, r->x, r->images));
     FD_TRY(write_targets(ctx, r, first));
-    float *dloss = fd_exec_buf(r->e, r->dloss).p;
-    for (int i = 0; i < r->n; i++) dloss[i] = 1.0f / (float)r->o->job.batch;
+    FD_TRY(fd_exec_fill(ctx, r->e, r->dloss, 1.0f / (float)r->o->job.batch));
     FD_TRY(fd_exec_run(ctx, r->e, 0, -1));
     for (int a = 0; a < r->is.n; a++) {
-        const float *each = fd_exec_buf(r->e, r->loss[a]).p;
-        for (int i = 0; i < r->n; i++) *loss += (double)each[i] / r->o->job.batch;
+        FD_TRY(fd_exec_read(ctx, r->e, r->loss[a], r->each));
+        for (int i = 0; i < r->n; i++) *loss += (double)r->each[i] / r->o->job.batch;
     }
     return FD_OK;
 }
@@ -172,16 +173,16 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     const fd_feature_options *o = r->o;
     fd_params *p = &r->net->params;
     double loss = 0, images = job->count.images;
-    memset(p->g, 0, sizeof(float) * (size_t)p->trained);
+    FD_TRY(fd_updater_clear(ctx, &r->updater, p));
     for (int at = 0; at < o->job.batch; at += r->n) FD_TRY(run_pass(ctx, r, (uint64_t)images + (uint64_t)at, &loss));
-    fd_grad_stats g = fd_grad_measure(&r->all, 1, p->g);
+    fd_grad_stats g;
+    FD_TRY(fd_updater_measure(ctx, &r->updater, &r->all, 1, p, &g));
     *skipped = !isfinite(loss) || !isfinite(g.norm);
     if (*skipped) return FD_OK;
     fd_adam adam = {fd_lr_at(&o->lr, images, o->job.duration), o->beta1, o->beta2, o->eps, o->weight_decay};
     fd_ema ema = {r->ema, fd_ema_beta(o->job.batch, o->ema_halflife, o->ema_ramp, images)};
     r->adam_steps++;
-    fd_adamw_step(&adam, (int64_t)r->adam_steps, &r->all, 1, p->w, p->g, r->m, r->v, 1, &ema, 1);
-    fd_params_touch(p);
+    FD_TRY(fd_updater_adamw(ctx, &r->updater, &adam, (int64_t)r->adam_steps, &r->all, 1, p, r->m, r->v, 1, &ema, 1));
     fd_stats_add(&job->stats, "Loss/loss", loss);
     fd_stats_add(&job->stats, "Progress/lr", adam.lr);
     return FD_OK;
@@ -348,7 +349,8 @@ static fd_status run(fd_ctx *ctx, training *r) {
         return FD_FAIL(ctx, FD_E_ARG, "--batch-gpu %d does not divide --batch %d", r->n, o->batch);
     FD_TRY(make_net(ctx, r));
     FD_TRY(record(ctx, r));
-    FD_TRY(fd_feature_net_new(ctx, r->net, r->n, &(fd_run_options){.dtype = o->dtype}, &r->show));
+    FD_TRY(fd_feature_net_new(ctx, r->net, r->n, &(fd_run_options){.dtype = o->dtype, .backend = o->backend}, &r->show));
+    r->updater.device = o->backend ? o->backend->device : NULL;
     r->all = (fd_range){0, r->net->params.trained};
     r->feed = (fd_feed){&r->data, o->seed};
     FD_TRY(allocate(ctx, r));
@@ -379,6 +381,7 @@ fd_status fd_feature_train(fd_ctx *ctx, const fd_feature_options *o) {
     r->o = o;
     fd_status s = run(ctx, r);
     json_decref(r->job.options);
+    fd_updater_close(&r->updater);
     fd_feature_net_free(r->show);
     fd_exec_free(r->e);
     fd_graph_free(r->g);

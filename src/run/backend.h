@@ -32,6 +32,7 @@ typedef struct fd_device {
     fd_status (*replay)(fd_ctx *ctx, void *tape);
     void (*forget)(void *tape);
     const fd_flat *flat;
+    const char *(*describe)(void);      /* the device and its libraries, for reports */
 } fd_device;
 
 typedef struct fd_backend {

@@ -1,4 +1,3 @@
-#include "run/twin.h"
 #include "train/loop.h"
 
 #include <dirent.h>
@@ -12,6 +11,7 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "io/json.h"
+#include "run/twin.h"
 
 #define STATE_NAME "training-state-%06" PRId64 ".safetensors"
 #define STATE_PREFIX "training-state-"

@@ -8,6 +8,8 @@ plain=$FDISTILL
 FDISTILL=$EMULATED EMULATOR_NO_DEVICE=1
 export EMULATOR_NO_DEVICE
 refuse 1 "--device cuda: no GPU can be used here" generate --network student.safetensors --outdir x --device cuda
+refuse 1 "--device cuda: no GPU can be used here" fid net --data x --outdir y --device cuda
+refuse 1 "--device cuda: no GPU can be used here" bench --device cuda
 refuse 1 "--device cuda: no GPU can be used here" fid ref --data x --net y --dest z.npz --device cuda
 good generate --network student.safetensors --outdir auto.npz --seeds 0-3 --device auto
 unset EMULATOR_NO_DEVICE
@@ -74,4 +76,24 @@ distil() { good distill --teacher teacher.safetensors --data set.zip --cond --di
 distil --outdir distil-cpu
 distil --outdir distil-gpu --device cuda
 for key in Loss/student Loss/fake_score Loss/disc Grad/student F/h_mean; do close_numbers distil-cpu distil-gpu $key; done
+features() { good fid net --data set.zip --attributes sprites --channels 8,8 --batch 16 --iterations 3 --tick 8 --quiet "$@"; }
+features --outdir net-cpu
+features --outdir net-gpu --device cuda
+close_numbers net-cpu net-gpu Loss/loss
+
+# A run that stopped and went on is the run that did not stop: all that the device holds comes home and goes back.
+train --outdir whole --iterations 3 --dump 1 --device cuda
+train --outdir halves --iterations 2 --dump 1 --device cuda
+good train --data set.zip --cond --cbase 8 --cres 1,2 --blocks 1 --attn 8 --dropout 0.1 --batch 8 --batch-gpu 4 \
+    --iterations 3 --tick 8 --grid 0 --quiet --outdir halves --dump 1 --device cuda --resume
+same whole/*/network-snapshot-000000.safetensors halves/*/network-snapshot-000000.safetensors
+
+# Timings name the device and do not claim a peak that nobody measured.
+for kind in denoise train generate; do
+    good bench --network student.safetensors --case $kind --batch 2 --images 2 --reps 1 --device cuda
+    has "images/s" out
+done
+good bench --network student.safetensors --batch 2 --reps 1 --device cuda --ops --json
+has '"device": "emulated device' out
+if grep -q 'peak"' out; then bad "bench --device cuda speaks of a peak"; fi
 finish

@@ -304,6 +304,7 @@ static fd_status run_iterations(golden *g, fd_arena *a, setting *s, fd_distill_p
     FD_TRY(copy_weights(g, a, s->nets.fake, &fake));
     FD_TRY(copy_weights(g, a, s->nets.heads, &heads));
     FD_TRY(iterate(g, a, s, &ema, p));
+    FD_TRY(fd_twins_to_host(g->ctx));
     golden_compare_trained(g, "final_student/", &s->nets.student->params, s->nets.student->params.w, student);
     golden_compare_trained(g, "final_fake/", &s->nets.fake->params, s->nets.fake->params.w, fake);
     golden_compare_trained(g, "final_heads/", &s->nets.heads->params, s->nets.heads->params.w, heads);
