@@ -38,7 +38,7 @@ static float *convolve(const shape *s, bool backward, const float *x, const floa
     static uint64_t version = 1;
     int64_t in = backward ? s->k : s->c, out = backward ? s->c : s->k;
     float *y = fd_arena_alloc(&ctx, &arena, (size_t)(n * out * s->h * s->w) * sizeof(float));
-    fd_call c = {.attr = {.stride = 1, .pad = 1, .h = (int)s->h, .w = (int)s->w}, .threads = threads};
+    fd_call c = {.attr = {.stride = 1, .pad = 1, .pad_w = 1, .h = (int)s->h, .w = (int)s->w}, .threads = threads};
     int in_block = s->block > 16 ? (int)in : s->block, out_block = s->block > 16 ? (int)out : s->block;
     c.in[0] = (fd_buf){NULL, {n, in, s->h, s->w}, in_block, FD_F32};
     c.in[1] = (fd_buf){NULL, {s->k, s->c, 3, 3}, 1, FD_F32};
