@@ -1,5 +1,6 @@
 /* kid.h — kernel Inception distance: unbiased squared MMD with the kernel k(a, b) = (a·b/d + 1)^3, in double.
- * Source: Binkowski et al. 2018. The value may be negative; its expectation is zero for two samples of one source. */
+ * Source: Binkowski et al. 2018. The value may be negative; its expectation is zero for two samples of one source.
+ * The same bits for any number of threads. */
 #ifndef FD_EVAL_KID_H
 #define FD_EVAL_KID_H
 
