@@ -93,7 +93,8 @@ fd_status fd_feature_net_run(fd_ctx *ctx, fd_feature_net *f, const float *x, flo
     FD_TRY(fd_exec_run(ctx, f->e, 0, -1));
     FD_TRY(fd_exec_read(ctx, f->e, f->features, features));
     if (f->net->config.family == FD_FAMILY_CLASSIFIER) standardise(f, features);
-    for (int i = 0; logits && i < f->nlogits; i++) FD_TRY(fd_exec_read(ctx, f->e, f->logits[i], logits[i]));
+    for (int i = 0; logits && i < f->nlogits; i++)
+        if (logits[i]) FD_TRY(fd_exec_read(ctx, f->e, f->logits[i], logits[i]));
     return FD_OK;
 }
 

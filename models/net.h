@@ -81,7 +81,8 @@ fd_status fd_feature_net_new(fd_ctx *ctx, fd_net *net, int batch, const fd_run_o
 void fd_feature_net_free(fd_feature_net *f);
 /* x [batch,C,R,R] in [-1,1], or NULL: what was written to fd_feature_net_input. features [batch,d], a classifier's
  * standardised by the file's mean and std; logits[i] [batch,classes[i]] for each attribute (Inception: the one, without
- * its bias), or logits NULL. A picture has the same features in any batch and with any number of threads. */
+ * its bias) where that is not NULL, or logits NULL. A picture has the same features in any batch and with any number of
+ * threads. */
 fd_status fd_feature_net_run(fd_ctx *ctx, fd_feature_net *f, const float *x, float *features, float *const *logits);
 float *fd_feature_net_input(fd_feature_net *f);              /* [batch,C,R,R], survives runs */
 int fd_feature_net_dim(const fd_net_config *c);
