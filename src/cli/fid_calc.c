@@ -62,6 +62,9 @@ static void judge(job *j, const fd_provenance *m) {
         if (r->known && r->n < m->n / 2)
             fd_fid_warn(out, "the reference has fewer images (%lld) than were measured (%lld)", (long long)r->n,
                         (long long)m->n);
+        if (*r->codec && strcmp(r->codec, m->codec))
+            fd_fid_warn(out, "the reference's images are %s, these are %s: compression alone moves the distance", r->codec,
+                        m->codec);
         if (*r->data_digest && !strcmp(r->data_digest, m->data_digest))
             fd_fid_warn(out, "these are the very images of the reference");
     }

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "base/interrupt.h"
 #include "base/rng.h"
 #include "eval/frechet.h"
 #include "eval/moments.h"
@@ -60,7 +61,8 @@ fd_status fd_infinity(fd_ctx *ctx, const float *features, int64_t n, const fd_re
     for (int k = 0; k < FD_INFINITY_POINTS && s == FD_OK; k++) {
         fd_rng rng = {.seed = seed, .purpose = FD_RNG_SUBSET, .index = DRAWS + (uint64_t)k};
         out->sizes[k] = least + (n - least) * k / (FD_INFINITY_POINTS - 1);
-        s = one(ctx, &a, features, n, ref, &rng, order, mu, sigma, out->sizes[k], &out->distances[k]);
+        if (fd_interrupted()) s = FD_FAIL(ctx, FD_E_CANCELLED, "interrupted during FD-infinity");
+        else s = one(ctx, &a, features, n, ref, &rng, order, mu, sigma, out->sizes[k], &out->distances[k]);
     }
     fd_arena_free(&a);
     if (s == FD_OK) fit(out);

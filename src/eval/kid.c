@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include "base/arena.h"
+#include "base/interrupt.h"
 #include "base/rng.h"
 #include "eval/blas.h"
 
@@ -49,7 +50,7 @@ static double kernel_sum(const float *x, const int64_t *ix, int64_t nx, const fl
     const int64_t columns = (ny + BLOCK - 1) / BLOCK;
     const size_t rows = (size_t)BLOCK * (size_t)s->d;
     double total = 0;
-    for (int64_t i = 0; i < nx; i += BLOCK) {
+    for (int64_t i = 0; i < nx && !fd_interrupted(); i += BLOCK) {
         const int64_t first = same ? i / BLOCK : 0;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(s->threads)
         for (int64_t j = first; j < columns; j++) {
@@ -102,6 +103,7 @@ fd_status fd_kid(fd_ctx *ctx, const float *x, int64_t nx, const float *y, int64_
     space w;
     fd_status s = scratch(ctx, &arena, d, nx > ny ? nx : ny, &w);
     if (s == FD_OK) *out = mmd(x, NULL, nx, y, NULL, ny, &w);
+    if (s == FD_OK && fd_interrupted()) s = FD_FAIL(ctx, FD_E_CANCELLED, "interrupted during KID");
     fd_arena_free(&arena);
     return s;
 }
@@ -116,6 +118,7 @@ static fd_status over_subsets(fd_ctx *ctx, fd_arena *arena, const float *x, cons
         v[s] = mmd(x, ix + (int64_t)s * size, size, y, iy + (int64_t)s * size, size, &w);
         sum += v[s];
     }
+    if (fd_interrupted()) return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted during KID");
     for (int s = 0; s < subsets; s++) sq += (v[s] - sum / subsets) * (v[s] - sum / subsets);
     *out = (fd_kid_result){.mean = sum / subsets, .std = sqrt(sq / subsets)};
     return FD_OK;

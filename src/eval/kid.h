@@ -8,7 +8,8 @@
 
 #include "base/err.h"
 
-/* Whole sets x [nx][d], y [ny][d]; nx, ny >= 2 and may differ. NUMERIC if a value is not finite. */
+/* Whole sets x [nx][d], y [ny][d]; nx, ny >= 2 and may differ. NUMERIC if a value is not finite, CANCELLED after a
+ * signal. */
 fd_status fd_kid(fd_ctx *ctx, const float *x, int64_t nx, const float *y, int64_t ny, int d, double *out);
 
 typedef struct { double mean, std; } fd_kid_result;   /* std over the subsets, population form (divisor count) */

@@ -20,7 +20,7 @@ static void test_round_trip(void **state) {
     double mu[2] = {1.5, -2}, sigma[4] = {2, 0.25, 0.25, 1};
     fd_reference r = {.d = 2, .mu = mu, .sigma = sigma}, back;
     r.from = (fd_provenance){.known = true, .n = 123, .data = "a \"set\"", .features = "net", .resolution = 16,
-                             .resize = FD_RESIZE_NONE, .uint8_rule = FD_UINT8_RULE, .tool = "fdistill test"};
+                             .resize = FD_RESIZE_NONE, .uint8_rule = FD_UINT8_RULE, .codec = "JPEG", .tool = "fdistill test"};
     memset(r.from.data_digest, 'a', 64);
     memset(r.from.features_digest, 'b', 64);
     assert_int_equal(fd_reference_save(&ctx, path, &r), FD_OK);
@@ -32,6 +32,7 @@ static void test_round_trip(void **state) {
     assert_string_equal(back.from.data, r.from.data);
     assert_string_equal(back.from.features_digest, r.from.features_digest);
     assert_string_equal(back.from.uint8_rule, FD_UINT8_RULE);
+    assert_string_equal(back.from.codec, "JPEG");
     fd_reference_free(&back);
 }
 

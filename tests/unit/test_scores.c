@@ -1,12 +1,14 @@
 /* The list of metrics, extrapolation to infinitely many pictures, and results that do not depend on threads. */
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "base/interrupt.h"
 #include "base/rng.h"
 #include "eval/scores.h"
 
@@ -93,8 +95,31 @@ static void test_threads(void **state) {
     assert_int_equal(fd_scores_compute(&one, &spec, &mine, NULL, &a), FD_E_ARG);
 }
 
+/* What takes minutes with many pictures ends after a signal. */
+static void test_interrupt(void **state) {
+    (void)state;
+    fd_ctx ctx = {.quiet = true};
+    double k, mu[D] = {0}, sigma[D][D] = {{0}};
+    fd_kid_result r;
+    fd_prdc_result p;
+    fd_infinity_result f;
+    fd_reference ref = {.d = D, .mu = mu, .sigma = sigma[0]};
+    fd_interrupt_install();
+    raise(SIGTERM);
+    assert_int_equal(fd_kid(&ctx, x[0], N, y[0], N, D, &k), FD_E_CANCELLED);
+    fd_clear(&ctx);
+    assert_int_equal(fd_kid_random(&ctx, x[0], N, y[0], N, D, 3, 50, 1, &r), FD_E_CANCELLED);
+    fd_clear(&ctx);
+    assert_int_equal(fd_prdc(&ctx, x[0], N, y[0], N, D, 3, false, &p), FD_E_CANCELLED);
+    fd_clear(&ctx);
+    assert_int_equal(fd_infinity(&ctx, x[0], N, &ref, 5, &f), FD_E_CANCELLED);
+    fd_clear(&ctx);
+    fd_interrupt_clear();
+    assert_int_equal(fd_kid(&ctx, x[0], N, y[0], N, D, &k), FD_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_words), cmocka_unit_test(test_infinity),
-                                       cmocka_unit_test(test_threads)};
+                                       cmocka_unit_test(test_threads), cmocka_unit_test(test_interrupt)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
