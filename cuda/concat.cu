@@ -23,8 +23,12 @@ static fd_status copy(fd_ctx *ctx, const fd_buf &to, int64_t t0, const fd_buf &f
 }
 
 static fd_status run_concat(fd_ctx *ctx, const fd_call *c) {
-    FD_TRY(copy(ctx, c->out[0], 0, c->in[0], 0, c->in[0].s.c));
-    return copy(ctx, c->out[0], c->in[0].s.c, c->in[1], 0, c->in[1].s.c);
+    int64_t to = 0;
+    for (int k = 0; k < FD_CONCAT_MAX && c->in[k].p; k++) {
+        FD_TRY(copy(ctx, c->out[0], to, c->in[k], 0, c->in[k].s.c));
+        to += c->in[k].s.c;
+    }
+    return FD_OK;
 }
 static fd_status run_slice(fd_ctx *ctx, const fd_call *c) {
     return copy(ctx, c->out[0], 0, c->in[0], c->attr.c0, c->out[0].s.c);

@@ -23,9 +23,9 @@ const char *fd_cudnn_describe(void);
 /* Filters between the parameters' [K][C][R*S] f32 and cuDNN's [K][R*S][C] in the number type of the convolution. */
 void fd_cuda_pack_filter(void *to, fd_dtype dt, const float *w, fd_shape s);
 void fd_cuda_add_filter(float *dw, const void *from, fd_dtype dt, fd_shape s);
-/* y += b, in place; db += sum of dy over samples and pixels, with FD_BIAS_PARTS * C floats of scratch. */
+/* y += b (NULL: nothing), then max(y, 0) if relu, in place; db += sum of dy over samples and pixels, with FD_BIAS_PARTS * C floats of scratch. */
 enum { FD_BIAS_PARTS = 64 };
-void fd_cuda_add_bias(const fd_buf *y, const float *b);
+void fd_cuda_finish_conv(const fd_buf *y, const float *b, bool relu);
 void fd_cuda_bias_gradient(float *db, const fd_buf *dy, float *scratch);
 
 #ifdef __cplusplus

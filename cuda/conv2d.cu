@@ -5,12 +5,12 @@
 #include "cuda/gemm.cuh"
 
 struct geometry {
-    int N, C, H, W, K, R, S, Ho, Wo, stride, pad;
+    int N, C, H, W, K, R, S, Ho, Wo, stride, pad, pad_w;
 };
 
 static geometry geometry_of(const fd_call *c, const fd_buf &x, const fd_shape &w, const fd_buf &y) {
     return geometry{(int)x.s.n, (int)x.s.c, (int)x.s.h, (int)x.s.w, (int)w.n,       (int)w.h,
-                    (int)w.w,   (int)y.s.h, (int)y.s.w, c->attr.stride, c->attr.pad};
+                    (int)w.w,   (int)y.s.h, (int)y.s.w, c->attr.stride, c->attr.pad, c->attr.pad_w};
 }
 
 /* ---- operands of the products ------------------------------------------------------------------------------------ */
@@ -22,7 +22,7 @@ struct window_of_output {
     geometry g;
     __device__ float operator()(int64_t row, int64_t k) const {
         const int p = (int)row, q = (int)k, c = q % g.C, rs = q / g.C;
-        const int y = p / g.Wo % g.Ho * g.stride + rs / g.S - g.pad, z = p % g.Wo * g.stride + rs % g.S - g.pad;
+        const int y = p / g.Wo % g.Ho * g.stride + rs / g.S - g.pad, z = p % g.Wo * g.stride + rs % g.S - g.pad_w;
         if (y < 0 || z < 0 || y >= g.H || z >= g.W) return 0.0f;
         return get(x, (((int64_t)(p / (g.Ho * g.Wo)) * g.H + y) * g.W + z) * g.C + c);
     }
@@ -44,7 +44,7 @@ struct outputs_of_input {
     geometry g;
     __device__ float operator()(int64_t row, int64_t k) const {
         const int p = (int)row, q = (int)k, c = q % g.K, rs = q / g.K;
-        const int y = p / g.W % g.H + g.pad - rs / g.S, z = p % g.W + g.pad - rs % g.S;
+        const int y = p / g.W % g.H + g.pad - rs / g.S, z = p % g.W + g.pad_w - rs % g.S;
         if (y < 0 || z < 0 || y % g.stride || z % g.stride || y / g.stride >= g.Ho || z / g.stride >= g.Wo) return 0.0f;
         return get(dy, (((int64_t)(p / (g.H * g.W)) * g.Ho + y / g.stride) * g.Wo + z / g.stride) * g.K + c);
     }
@@ -76,8 +76,11 @@ struct window_by_position {
 struct store_pixel {
     operand y;
     const float *bias;
-    int channels;
-    __device__ void operator()(int64_t m, int64_t n, float v) const { put(y, m * channels + n, bias ? v + bias[n] : v); }
+    int channels, relu;
+    __device__ void operator()(int64_t m, int64_t n, float v) const {
+        if (bias) v += bias[n];
+        put(y, m * channels + n, relu && v < 0.0f ? 0.0f : v);
+    }
 };
 /* Partial sums of a part of the pixels, in the parameters' order. */
 struct store_filter {
@@ -113,13 +116,15 @@ void fd_cuda_bias_gradient(float *db, const fd_buf *dy, float *scratch) {
     add_parts(db, scratch, parts, dy->s.c);
 }
 
-static __global__ void add_bias(operand y, const float *b, int64_t n, int64_t channels) {
+static __global__ void finish(operand y, const float *b, int relu, int64_t n, int64_t channels) {
     const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < n) put(y, i, get(y, i) + b[i % channels]);
+    if (i >= n) return;
+    const float v = get(y, i) + (b ? b[i % channels] : 0.0f);
+    put(y, i, relu && v < 0.0f ? 0.0f : v);
 }
-void fd_cuda_add_bias(const fd_buf *y, const float *b) {
+void fd_cuda_finish_conv(const fd_buf *y, const float *b, bool relu) {
     const int64_t n = fd_count(y->s);
-    FD_LAUNCH(add_bias, grid_of(n), dim3(THREADS), 0, as_operand(*y), b, n, y->s.c);
+    if (b || relu) FD_LAUNCH(finish, grid_of(n), dim3(THREADS), 0, as_operand(*y), b, (int)relu, n, y->s.c);
 }
 
 /* packed[k][rs][c] = w[k][c][rs], or w += packed */
@@ -159,7 +164,7 @@ static fd_status run(fd_ctx *ctx, const fd_call *c) {
     const fd_buf *x = &c->in[0], *y = &c->out[0];
     const geometry g = geometry_of(c, *x, c->in[1].s, *y);
     run_gemm(window_of_output{as_operand(*x), g}, filter_by_output{(const float *)c->in[1].p, g},
-             store_pixel{as_operand(*y), (const float *)c->in[2].p, g.K}, (int64_t)g.N * g.Ho * g.Wo, g.K, (int64_t)g.R * g.S * g.C, 1);
+             store_pixel{as_operand(*y), (const float *)c->in[2].p, g.K, c->attr.act}, (int64_t)g.N * g.Ho * g.Wo, g.K, (int64_t)g.R * g.S * g.C, 1);
     return fd_cuda_launched(ctx);
 }
 
@@ -172,7 +177,7 @@ static fd_status run_bwd_x(fd_ctx *ctx, const fd_call *c) {
     const fd_buf *dy = &c->in[0], *dx = &c->out[0];
     const geometry g = geometry_of(c, *dx, c->in[1].s, *dy);
     run_gemm(outputs_of_input{as_operand(*dy), g}, filter_by_input{(const float *)c->in[1].p, g},
-             store_pixel{as_operand(*dx), NULL, g.C}, (int64_t)g.N * g.H * g.W, g.C, (int64_t)g.R * g.S * g.K, 1);
+             store_pixel{as_operand(*dx), NULL, g.C, 0}, (int64_t)g.N * g.H * g.W, g.C, (int64_t)g.R * g.S * g.K, 1);
     return fd_cuda_launched(ctx);
 }
 

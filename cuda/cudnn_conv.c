@@ -138,7 +138,7 @@ static cudnnBackendDescriptor_t tensor(builder *b, int64_t uid, fd_shape s, fd_d
 
 static cudnnBackendDescriptor_t convolution(builder *b, const fd_attr *a) {
     cudnnBackendDescriptor_t d = make(b, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
-    const int64_t dims = 2, stride[2] = {a->stride, a->stride}, pad[2] = {a->pad, a->pad}, one[2] = {1, 1};
+    const int64_t dims = 2, stride[2] = {a->stride, a->stride}, pad[2] = {a->pad, a->pad_w}, one[2] = {1, 1};
     const cudnnDataType_t type = CUDNN_DATA_FLOAT;
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     set(b, d, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &dims);
@@ -159,7 +159,7 @@ typedef struct {
     fd_conv_role role;
     fd_shape x, w, y;
     fd_dtype xt, wt, yt;
-    int stride, pad;
+    int stride, pad, pad_w;
 } problem;
 
 typedef struct plan {
@@ -268,7 +268,7 @@ static plan *plans;
 
 static bool same(const problem *a, const problem *b) {
     return a->role == b->role && fd_same_shape(a->x, b->x) && fd_same_shape(a->w, b->w) && fd_same_shape(a->y, b->y) &&
-           a->xt == b->xt && a->wt == b->wt && a->yt == b->yt && a->stride == b->stride && a->pad == b->pad;
+           a->xt == b->xt && a->wt == b->wt && a->yt == b->yt && a->stride == b->stride && a->pad == b->pad && a->pad_w == b->pad_w;
 }
 
 /* *out: the plan, NULL where there is none. */
@@ -300,7 +300,7 @@ static problem problem_of(const fd_call *c, fd_conv_role role) {
     const fd_buf *w = role == FD_CONV_BWD_W ? &c->out[0] : &c->in[1];
     /* Filters take the type of what they meet; their gradient stays f32 where an engine can. */
     fd_dtype wt = role == FD_CONV_FORWARD ? x->dt : role == FD_CONV_BWD_X ? y->dt : FD_F32;
-    return (problem){role, x->s, w->s, y->s, x->dt, wt, y->dt, c->attr.stride, c->attr.pad};
+    return (problem){role, x->s, w->s, y->s, x->dt, wt, y->dt, c->attr.stride, c->attr.pad, c->attr.pad_w};
 }
 
 static fd_status prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role) {
@@ -357,6 +357,6 @@ fd_status fd_cudnn_run(fd_ctx *ctx, const fd_call *c, fd_conv_role role) {
     fd_cuda_pack_filter(filter, p->of.wt, c->in[1].p, w);
     if (role == FD_CONV_BWD_X) return execute(ctx, p, c->out[0].p, filter, c->in[0].p, workspace);
     FD_TRY(execute(ctx, p, c->in[0].p, filter, c->out[0].p, workspace));
-    if (c->in[2].p) fd_cuda_add_bias(&c->out[0], c->in[2].p);
+    fd_cuda_finish_conv(&c->out[0], c->in[2].p, c->attr.act != 0);
     return fd_cuda_launched(ctx);
 }

@@ -1,4 +1,4 @@
-/* silu, silu_bwd, softplus, softplus_bwd, add, scale, cast, mix_rows, sq_err_bwd, broadcast_rows: one read of the
+/* silu, silu_bwd, relu, relu_bwd, softplus, softplus_bwd, add, scale, cast, mix_rows, sq_err_bwd, broadcast_rows: one read of the
  * operands, one write. Layouts agree, so elements are walked in memory order. */
 #include "cuda/kernel.cuh"
 
@@ -36,6 +36,12 @@ struct silu_map {
 struct silu_bwd_map {
     __device__ float operator()(float dy, float x, int64_t) const { return dy * silu_slope(x); }
 };
+struct relu_map {
+    __device__ float operator()(float x, float, int64_t) const { return x < 0.0f ? 0.0f : x; }
+};
+struct relu_bwd_map {
+    __device__ float operator()(float dy, float y, int64_t) const { return y > 0.0f ? dy : 0.0f; }
+};
 struct softplus_map {
     float a;
     __device__ float operator()(float x, float, int64_t) const {
@@ -69,6 +75,10 @@ static fd_status run_silu(fd_ctx *ctx, const fd_call *c) { return run_map(ctx, c
 static fd_status run_silu_bwd(fd_ctx *ctx, const fd_call *c) {
     return run_map(ctx, c->out[0], &c->in[0], &c->in[1], silu_bwd_map());
 }
+static fd_status run_relu(fd_ctx *ctx, const fd_call *c) { return run_map(ctx, c->out[0], &c->in[0], NULL, relu_map()); }
+static fd_status run_relu_bwd(fd_ctx *ctx, const fd_call *c) {
+    return run_map(ctx, c->out[0], &c->in[0], &c->in[1], relu_bwd_map());
+}
 static fd_status run_softplus(fd_ctx *ctx, const fd_call *c) {
     return run_map(ctx, c->out[0], &c->in[0], NULL, softplus_map{c->attr.a});
 }
@@ -98,6 +108,8 @@ static fd_status run_broadcast_rows(fd_ctx *ctx, const fd_call *c) {
 
 const fd_kernel fd_cuda_silu = {NULL, run_silu, NULL};
 const fd_kernel fd_cuda_silu_bwd = {NULL, run_silu_bwd, NULL};
+const fd_kernel fd_cuda_relu = {NULL, run_relu, NULL};
+const fd_kernel fd_cuda_relu_bwd = {NULL, run_relu_bwd, NULL};
 const fd_kernel fd_cuda_softplus = {NULL, run_softplus, NULL};
 const fd_kernel fd_cuda_softplus_bwd = {NULL, run_softplus_bwd, NULL};
 const fd_kernel fd_cuda_add = {NULL, run_add, NULL};

@@ -199,23 +199,35 @@ static fd_status find_precond(fd_ctx *ctx, fd_import *i, const fd_ck_tree *own, 
                                           : "the file does not name its preconditioning; EDM's is taken (--precond)");
 }
 
-static fd_status take_network(fd_ctx *ctx, fd_import *i, const char *head, int prefix, const fd_import_options *o) {
-    fd_ck_tree own;
+/* What makes a view a network's: metadata, as our files have it. */
+static fd_status add_metadata(fd_ctx *ctx, fd_import *i) {
     fd_st_meta *meta;
-    const fd_pk *attributes = fd_ck_attributes(i->tree);
     int n;
-    FD_TRY(strip_names(ctx, i, head, prefix, &own));
-    FD_TRY(fd_import_infer(ctx, i->file->path, &own, &i->config));
-    FD_TRY(find_precond(ctx, i, &own, o));
-    FD_TRY(fd_import_arguments(ctx, i->file->path, attributes, &i->config));
-    FD_TRY(describe(ctx, i));
-    FD_TRY(make_view(ctx, i, &own, "model."));
     FD_NEW(ctx, &i->arena, meta, FD_NET_META_MAX);
     FD_TRY(fd_net_metadata(ctx, &i->arena, &i->config, &i->meta, meta, &n));
     i->view.meta = meta;
     i->view.nmeta = n;
     i->network = true;
     return FD_OK;
+}
+
+static fd_status take_inception(fd_ctx *ctx, fd_import *i) {
+    fd_ck_tree own;
+    FD_TRY(fd_import_inception(ctx, i, &own));
+    FD_TRY(make_view(ctx, i, &own, ""));
+    return add_metadata(ctx, i);
+}
+
+static fd_status take_network(fd_ctx *ctx, fd_import *i, const char *head, int prefix, const fd_import_options *o) {
+    fd_ck_tree own;
+    const fd_pk *attributes = fd_ck_attributes(i->tree);
+    FD_TRY(strip_names(ctx, i, head, prefix, &own));
+    FD_TRY(fd_import_infer(ctx, i->file->path, &own, &i->config));
+    FD_TRY(find_precond(ctx, i, &own, o));
+    FD_TRY(fd_import_arguments(ctx, i->file->path, attributes, &i->config));
+    FD_TRY(describe(ctx, i));
+    FD_TRY(make_view(ctx, i, &own, "model."));
+    return add_metadata(ctx, i);
 }
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
@@ -235,6 +247,7 @@ static fd_status understand(fd_ctx *ctx, fd_import *i, const fd_import_options *
     int prefix = 0;
     const char *head = o->raw ? NULL : find_layer0(i->tree, &prefix);
     if (head) return take_network(ctx, i, head, prefix, o);
+    if (!o->raw && fd_import_is_inception(i->tree)) return take_inception(ctx, i);
     FD_TRY(make_view(ctx, i, i->tree, ""));
     i->view.meta = c->st.meta;
     i->view.nmeta = c->st.nmeta;

@@ -41,6 +41,12 @@ void fd_import_licence(const fd_checkpoint *c, char *out, size_t size);
 
 /* Parts, for the files of the importer ---------------------------------------------------------------------------- */
 
+/* Title of the network in pytorch-fid's file: what makes a distance FID. */
+#define FD_IMPORT_INCEPTION "Inception-v3 2015-12-05"
+bool fd_import_is_inception(const fd_ck_tree *t);
+/* i->tree under our names in *out, arrays in i->arena; fills configuration, provenance (parent: SHA-256 of the file) and
+ * notes. FORMAT for torchvision's network and for tensors that do not belong. */
+fd_status fd_import_inception(fd_ctx *ctx, fd_import *i, fd_ck_tree *out);
 /* The configuration from names and shapes; names without any prefix ("map_layer0.weight"), `where` begins messages. */
 fd_status fd_import_infer(fd_ctx *ctx, const char *where, const fd_ck_tree *t, fd_net_config *out);
 /* The preconditioning that a class of EDM's stands for: "VPPrecond" and so on; false: not one of them. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/formula.h"
+#include "models/inception.h"
 #include "models/net_file.h"
 
 /* One graph with every input present touches every tensor; only the shapes matter, so the batch is one. */
@@ -22,6 +23,10 @@ static fd_status declare(fd_nn *nn, const fd_net_config *c) {
     if (c->family == FD_FAMILY_CLASSIFIER) {
         fd_val features, logits[FD_MAX_HEADS];
         return fd_classifier_build(nn, c, x, &features, logits);
+    }
+    if (c->family == FD_FAMILY_INCEPTION) {
+        fd_val features, logits;
+        return fd_inception_build(nn, false, x, &features, &logits, NULL);
     }
     fd_unet_io io = {.x = x, .c_noise = fd_graph_input(g, "c_noise", (fd_shape){1, 1, 1, 1}, FD_F32)};
     if (c->label_dim) io.labels = fd_graph_input(g, "labels", (fd_shape){1, c->label_dim, 1, 1}, FD_F32);

@@ -58,6 +58,7 @@ typedef struct fd_run_options {
     int ntaps;
     bool features_only;           /* no D */
     bool augment;                 /* takes augmentation vectors */
+    bool keep_taps;               /* feature networks: fd_feature_net_tap can be read after a run */
 } fd_run_options;
 
 /* The net must outlive the denoiser; the weights may change between runs. o = NULL: defaults. */
@@ -74,13 +75,21 @@ int fd_denoiser_label_dim(const fd_denoiser *d);
 const fd_net *fd_denoiser_net(const fd_denoiser *d);
 fd_exec *fd_denoiser_exec(fd_denoiser *d);                   /* for plans, profiles and dumps */
 
-/* The classifier as a feature extractor. */
+/* A classifier or Inception as a feature extractor. The input has blocks of one channel or three: plain NCHW. */
 typedef struct fd_feature_net fd_feature_net;
 fd_status fd_feature_net_new(fd_ctx *ctx, fd_net *net, int batch, const fd_run_options *o, fd_feature_net **out);
 void fd_feature_net_free(fd_feature_net *f);
-/* x [batch,C,R,R] in [-1,1]; features [batch,d], standardised by the file's mean and std; logits[i]
- * [batch,classes[i]] for each attribute, or logits NULL. */
+/* x [batch,C,R,R] in [-1,1], or NULL: what was written to fd_feature_net_input. features [batch,d], a classifier's
+ * standardised by the file's mean and std; logits[i] [batch,classes[i]] for each attribute (Inception: the one, without
+ * its bias) where that is not NULL, or logits NULL. A picture has the same features in any batch and with any number of
+ * threads. */
 fd_status fd_feature_net_run(fd_ctx *ctx, fd_feature_net *f, const float *x, float *features, float *const *logits);
+float *fd_feature_net_input(fd_feature_net *f);              /* [batch,C,R,R], survives runs */
 int fd_feature_net_dim(const fd_net_config *c);
+int fd_feature_net_classes(const fd_net_config *c);          /* of logits[0] */
+int fd_feature_net_batch(const fd_net_config *c);            /* a good number of pictures per run */
+/* Inception: the value at an fd_inception_tap, for fd_exec_read under keep_taps; 0 for a classifier. */
+fd_val fd_feature_net_tap(const fd_feature_net *f, int tap);
+fd_exec *fd_feature_net_exec(fd_feature_net *f);
 
 #endif

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const family_names[] = {"ddpmpp", "ncsnpp", "adm", "heads", "classifier"};
+#include "models/inception.h"
+
+static const char *const family_names[] = {"ddpmpp", "ncsnpp", "adm", "heads", "classifier", "inception"};
 static const char *const embedding_names[] = {"positional", "fourier"};
 static const char *const precond_names[] = {"edm", "vp", "ve", "iddpm"};
 static const char *const coder_names[] = {"standard", "skip", "residual"};
@@ -15,6 +17,10 @@ const char *fd_precond_name(fd_precond_type p) { return precond_names[p]; }
 void fd_net_config_preset(fd_net_config *c, fd_family family) {
     *c = (fd_net_config){.family = family, .resolution = 32, .image_channels = 3};
     if (family == FD_FAMILY_HEADS) return;
+    if (family == FD_FAMILY_INCEPTION) {
+        c->resolution = FD_INCEPTION_SIDE;
+        return;
+    }
     if (family == FD_FAMILY_CLASSIFIER) {
         static const int small[] = {16, 32, 64, 64};
         c->nchannels = 4;
@@ -207,13 +213,17 @@ fd_status fd_net_config_check(fd_ctx *ctx, const fd_net_config *c) {
     FD_TRY(range(ctx, "resolution", c->resolution, 1, 1 << 14));
     FD_TRY(range(ctx, "image_channels", c->image_channels, 1, 1024));
     if (fd_is_unet(c->family)) return check_unet(ctx, c);
+    if (c->family == FD_FAMILY_INCEPTION) {
+        FD_TRY(range(ctx, "resolution of inception", c->resolution, FD_INCEPTION_SIDE, FD_INCEPTION_SIDE));
+        return range(ctx, "image_channels of inception", c->image_channels, 3, 3);
+    }
     return c->family == FD_FAMILY_HEADS ? check_heads(ctx, c) : check_classifier(ctx, c);
 }
 
 /* JSON ---------------------------------------------------------------------------------------------------------- */
 
 /* One row per key: where it goes and for which families. Reading and writing walk the same table. */
-enum { IN_UNET = 1, IN_HEADS = 2, IN_CLASSIFIER = 4, IN_ALL = 7 };
+enum { IN_UNET = 1, IN_HEADS = 2, IN_CLASSIFIER = 4, IN_INCEPTION = 8, IN_ALL = 15 };
 typedef enum { INT, REAL, INTS, FLOATS, EMBEDDING, CODER, PRECOND } field_kind;
 typedef struct {
     const char *key, *alias;     /* alias: EDM's constructor argument where its name differs */
@@ -252,6 +262,7 @@ static const field fields[] = {
 };
 
 static int families_of(fd_family f) {
+    if (f == FD_FAMILY_INCEPTION) return IN_INCEPTION;
     return fd_is_unet(f) ? IN_UNET : f == FD_FAMILY_HEADS ? IN_HEADS : IN_CLASSIFIER;
 }
 
@@ -341,7 +352,7 @@ static fd_status read_object(fd_ctx *ctx, const char *where, json_t *o, fd_net_c
     int family = name_index(family_names, FD_COUNT(family_names), json_object_get(o, "family"));
     if (family < 0)
         return FD_FAIL(ctx, FD_E_FORMAT,
-                       "%s: network option family: needs one of ddpmpp, ncsnpp, adm, heads, classifier", where);
+                       "%s: network option family: needs one of ddpmpp, ncsnpp, adm, heads, classifier, inception", where);
     fd_net_config_preset(c, (fd_family)family);
     int families = families_of(c->family);
     const char *key;

@@ -12,7 +12,8 @@
 #define FD_MAX_BLOCKS 64     /* per level */
 #define FD_MAX_HEADS 8
 
-typedef enum { FD_FAMILY_DDPMPP, FD_FAMILY_NCSNPP, FD_FAMILY_ADM, FD_FAMILY_HEADS, FD_FAMILY_CLASSIFIER } fd_family;
+typedef enum { FD_FAMILY_DDPMPP, FD_FAMILY_NCSNPP, FD_FAMILY_ADM, FD_FAMILY_HEADS, FD_FAMILY_CLASSIFIER,
+               FD_FAMILY_INCEPTION /* nothing to choose: inception.h */ } fd_family;
 typedef enum { FD_EMBEDDING_POSITIONAL, FD_EMBEDDING_FOURIER } fd_embedding_type;
 /* What is around the U-Net (models.h): EDM's own, or that of the networks EDM compares itself with. */
 typedef enum { FD_PRECOND_EDM, FD_PRECOND_VP, FD_PRECOND_VE, FD_PRECOND_IDDPM } fd_precond_type;
@@ -51,6 +52,8 @@ typedef struct fd_net_config {
 } fd_net_config;
 
 static inline bool fd_is_unet(fd_family f) { return f <= FD_FAMILY_ADM; }
+/* Gives features to compare sets by. */
+static inline bool fd_is_feature_net(fd_family f) { return f == FD_FAMILY_CLASSIFIER || f == FD_FAMILY_INCEPTION; }
 /* Channels of the last encoder block of a level, where the heads tap. */
 static inline int fd_tap_channels(const fd_net_config *c, int level) {
     return c->model_channels * c->channel_mult[level];

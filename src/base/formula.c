@@ -36,14 +36,19 @@ fd_status fd_formula_fill(fd_ctx *ctx, const char *name, const char *salt, int r
     double base = 0, factor;
     if (strstr(name, "input:")) factor = 1;
     else if (ends_in(name, "freqs")) factor = 16;
-    else if (ends_in(name, ".bias")) factor = 0.1;
+    else if (ends_in(name, ".bias") || ends_in(name, ".running_mean")) factor = 0.1;
+    else if (ends_in(name, ".running_var")) base = 1, factor = 0.5;
     else if (ends_in(name, ".weight") && rank == 1) base = 1, factor = 0.1;
+    else if (ends_in(name, ".conv.weight")) factor = sqrt(3.0 / (double)fan_in) * 1.6;
     else if (ends_in(name, ".weight")) factor = sqrt(3.0 / (double)fan_in);
     else return FD_FAIL(ctx, FD_E_ARG, "formula tensor '%s': no rule; the name must contain 'input:' or end in "
-                        "freqs, .bias or .weight", name);
+                        "freqs, .bias, .weight, .running_mean or .running_var", name);
     uint64_t key = fd_formula_hash(salt, name);
+    const bool upwards = ends_in(name, ".running_var");
 #pragma omp parallel for schedule(static) if (count > 1 << 16)
-    for (int64_t i = 0; i < count; i++)
-        out[i] = (float)(base + factor * ((double)(fd_splitmix64(key + (uint64_t)i) >> 40) / 8388608.0 - 1.0));
+    for (int64_t i = 0; i < count; i++) {
+        double x = (double)(fd_splitmix64(key + (uint64_t)i) >> 40) / 8388608.0 - 1.0;
+        out[i] = (float)(base + factor * (upwards ? fabs(x) : x));
+    }
     return FD_OK;
 }

@@ -5,9 +5,12 @@
  *   x(i)    = (splitmix64(base + i) >> 40) / 2^23 - 1            in [-1, 1), exact in float; i = row-major index
  *   value   = x                                  name contains "input:"
  *             16 x                               name ends in "freqs"
- *             0.1 x                              name ends in ".bias"
+ *             0.1 x                              name ends in ".bias" or ".running_mean"
+ *             1 + 0.5 |x|                        name ends in ".running_var"
  *             1 + 0.1 x                          name ends in ".weight", rank 1
- *             x sqrt(3 / fan_in)                 name ends in ".weight", other ranks; fan_in = product of dims 1 …
+ *             1.6 x sqrt(3 / fan_in)             name ends in ".conv.weight", other ranks (ReLU networks); fan_in = product
+ *                                                of dims 1 …
+ *             x sqrt(3 / fan_in)                 name ends in ".weight", other ranks
  *
  * computed in double without fused multiply-add, rounded once to float. The rule looks at the name without the salt.
  */

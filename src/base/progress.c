@@ -22,8 +22,15 @@ void fd_format_duration(double seconds, char out[32]) {
     else snprintf(out, 32, "%lldd %02lldh %02lldm", s / 86400, s / 3600 % 24, s / 60 % 60);
 }
 
+/* Not ru_maxrss where the system says it better: that one begins with the peak of the process this one was split from. */
 double fd_peak_rss_gb(void) {
     struct rusage u;
+    char line[128];
+    long kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && !kib && fgets(line, sizeof line, f)) sscanf(line, "VmHWM: %ld kB", &kib);
+    if (f) fclose(f);
+    if (kib > 0) return (double)kib / 1048576.0;
     getrusage(RUSAGE_SELF, &u);
     return (double)u.ru_maxrss / 1048576.0;       /* Linux counts KiB */
 }

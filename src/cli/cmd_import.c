@@ -31,11 +31,11 @@ static fd_status describe(fd_ctx *ctx, const fd_import *in, int n, int64_t param
         printf("%-12s %s%s%s\n", "class", in->class_name, in->model_name[0] ? ", " : "", in->model_name);
     if (in->network && !in->ours) {
         line("family", fd_family_name(c->family));
-        line("precond", fd_precond_name(c->precond));
+        if (fd_is_unet(c->family)) line("precond", fd_precond_name(c->precond));
         printf("%-12s %d x %d, %d channel%s\n", "images", c->resolution, c->resolution, c->image_channels,
                c->image_channels == 1 ? "" : "s");
         if (c->label_dim) printf("%-12s %d\n", "classes", c->label_dim);
-        else line("classes", "none");
+        else if (fd_is_unet(c->family)) line("classes", "none");
         line("data", in->meta.data);
         line("licence", in->meta.licence);
     }

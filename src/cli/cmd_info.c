@@ -156,6 +156,7 @@ static fd_status show_reference(fd_ctx *ctx, const char *path) {
         line("net digest", r.from.features_digest);
         line("resize", r.from.resize);
         line("uint8", r.from.uint8_rule);
+        line("codec", r.from.codec);
         line("made by", r.from.tool);
     } else printf("%-12s unknown: the file does not say\n", "made from");
     fd_reference_free(&r);

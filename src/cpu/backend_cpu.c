@@ -31,6 +31,8 @@ static void fill(void) {
     cpu.kernel[FD_OP_mix_rows] = fd_cpu_mix_rows;
     cpu.kernel[FD_OP_concat] = fd_cpu_concat;
     cpu.kernel[FD_OP_slice] = fd_cpu_slice;
+    cpu.kernel[FD_OP_max_pool] = fd_cpu_max_pool;
+    cpu.kernel[FD_OP_avg_pool] = fd_cpu_avg_pool;
     cpu.kernel[FD_OP_resample] = fd_cpu_resample;
     cpu.kernel[FD_OP_softplus] = fd_cpu_softplus;
     cpu.kernel[FD_OP_softplus_bwd] = fd_cpu_softplus_bwd;

@@ -34,19 +34,23 @@ static int64_t piece_of(const fd_buf *y) { return y->block > 1 ? y->block : 16; 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static fd_status prepare(fd_ctx *ctx, fd_call *c) {
-    bool same = c->in[0].dt == c->out[0].dt && (!fd_has(&c->in[1]) || c->in[1].dt == c->out[0].dt);
-    return same ? FD_OK : FD_E_UNSUPPORTED;
+    for (int k = 0; k < FD_MAX_IN; k++)
+        if (fd_has(&c->in[k]) && c->in[k].dt != c->out[0].dt) return FD_E_UNSUPPORTED;
+    return FD_OK;
 }
 
 static fd_status run_concat(fd_ctx *ctx, const fd_call *c) {
-    const fd_buf *x = &c->in[0], *y = &c->in[1], *z = &c->out[0];
+    const fd_buf *z = &c->out[0];
     const int64_t piece = piece_of(z), pieces = (z->s.c + piece - 1) / piece, items = z->s.n * pieces;
 #pragma omp parallel for schedule(static) num_threads(fd_team(c, items, piece * fd_pixels(z->s)))
     for (int64_t i = 0; i < items; i++) {
-        int64_t n = i / pieces, from = i % pieces * piece, to = min64(from + piece, z->s.c), mid = x->s.c;
-        if (from < mid) copy_channels(z, from, x, from, min64(to, mid) - from, n);
-        int64_t rest = from < mid ? mid : from;
-        if (rest < to) copy_channels(z, rest, y, rest - mid, to - rest, n);
+        int64_t n = i / pieces, from = i % pieces * piece, to = min64(from + piece, z->s.c);
+        for (int64_t k = 0, first = 0, end; k < FD_CONCAT_MAX && fd_has(&c->in[k]); k++, first = end) {
+            const fd_buf *x = &c->in[k];
+            end = first + x->s.c;
+            int64_t a = from > first ? from : first, b = min64(to, end);
+            if (a < b) copy_channels(z, a, x, a - first, b - a, n);
+        }
     }
     return FD_OK;
 }

@@ -63,15 +63,16 @@ static void release(void *state) {
 typedef struct {
     const fd_buf *x, *y;
     dnnl_dims_t w;
-    int stride, pad;
-    bool bias;
+    int stride, pad, pad_w;
+    bool bias, relu;
     dnnl_data_type_t dt;
 } problem;
 
 static problem describe(fd_conv_role what, const fd_call *c) {
     problem p = {.x = what == FD_CONV_FORWARD ? &c->in[0] : what == FD_CONV_BWD_X ? &c->out[0] : &c->in[1],
                  .y = what == FD_CONV_FORWARD ? &c->out[0] : &c->in[0],
-                 .stride = c->attr.stride, .pad = c->attr.pad};
+                 .stride = c->attr.stride, .pad = c->attr.pad, .pad_w = c->attr.pad_w,
+                 .relu = c->attr.act};
     fd_shape w = what == FD_CONV_BWD_W ? c->out[0].s : c->in[1].s;
     p.w[0] = w.n, p.w[1] = w.c, p.w[2] = w.h, p.w[3] = w.w;
     p.bias = what == FD_CONV_FORWARD ? fd_has(&c->in[2]) : what == FD_CONV_BWD_W && fd_has(&c->out[1]);
@@ -80,14 +81,24 @@ static problem describe(fd_conv_role what, const fd_call *c) {
     return p;
 }
 
+static dnnl_status_t add_relu(dnnl_primitive_attr_t attr) {
+    dnnl_post_ops_t ops;
+    dnnl_status_t s = dnnl_post_ops_create(&ops);
+    if (s != dnnl_success) return s;
+    s = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
+    if (s == dnnl_success) s = dnnl_primitive_attr_set_post_ops(attr, ops);
+    dnnl_post_ops_destroy(ops);
+    return s;
+}
+
 static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p,
                                         dnnl_alg_kind_t alg, bool any) {
     dnnl_memory_desc_t x, y, w, b;
     dnnl_dims_t xs = {p->x->s.n, p->x->s.c, p->x->s.h, p->x->s.w}, ys = {p->y->s.n, p->y->s.c, p->y->s.h, p->y->s.w};
-    dnnl_dims_t strides = {p->stride, p->stride}, pad = {p->pad, p->pad}, after;
+    dnnl_dims_t strides = {p->stride, p->stride}, pad = {p->pad, p->pad_w}, after;
     /* Padding at the far side is what the output size leaves. */
     after[0] = (ys[2] - 1) * p->stride + p->w[2] - xs[2] - p->pad;
-    after[1] = (ys[3] - 1) * p->stride + p->w[3] - xs[3] - p->pad;
+    after[1] = (ys[3] - 1) * p->stride + p->w[3] - xs[3] - p->pad_w;
     dnnl_status_t s;
     if (any) {
         if ((s = dnnl_memory_desc_init_by_tag(&x, 4, xs, p->dt, dnnl_format_tag_any)) != dnnl_success) return s;
@@ -104,6 +115,7 @@ static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, fd_conv_role 
     dnnl_primitive_attr_t attr;
     if ((s = dnnl_primitive_attr_create(&attr)) != dnnl_success) return s;
     s = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    if (s == dnnl_success && p->relu) s = add_relu(attr);
     dnnl_convolution_desc_t d;
     dnnl_primitive_desc_t forward = NULL;
     if (s == dnnl_success)
@@ -132,7 +144,7 @@ static const char *implementation(dnnl_primitive_desc_t pd) {
 /* Whether oneDNN's Winograd may take the gradient of the weights. The choice never looks at the batch. */
 static bool suits_winograd(fd_conv_role what, const problem *p) {
     return what == FD_CONV_BWD_W && fd_cpu_conv_algorithm_now() != FD_CONV_DIRECT && p->x->dt == FD_F32 &&
-           p->y->dt == FD_F32 && p->w[2] == 3 && p->w[3] == 3 && p->stride == 1 && p->pad == 1 && p->x->s.h >= 3 &&
+           p->y->dt == FD_F32 && p->w[2] == 3 && p->w[3] == 3 && p->stride == 1 && p->pad == 1 && p->pad_w == 1 && p->x->s.h >= 3 &&
            p->x->s.w >= 3 && p->x->block == 16 && p->y->block == 16;
 }
 

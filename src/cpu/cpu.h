@@ -31,6 +31,7 @@ extern const fd_kernel fd_cpu_attention, fd_cpu_attention_bwd;
 extern const fd_kernel fd_cpu_resample;
 extern const fd_kernel fd_cpu_add, fd_cpu_scale, fd_cpu_mix_rows, fd_cpu_cast;
 extern const fd_kernel fd_cpu_concat, fd_cpu_slice;
+extern const fd_kernel fd_cpu_max_pool, fd_cpu_avg_pool;
 extern const fd_kernel fd_cpu_dropout;
 extern const fd_kernel fd_cpu_sq_err, fd_cpu_sq_err_bwd;
 extern const fd_kernel fd_cpu_sum_rows, fd_cpu_broadcast_rows, fd_cpu_mean_hw, fd_cpu_broadcast_hw;

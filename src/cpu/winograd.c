@@ -29,6 +29,7 @@ enum {
 typedef struct {
     fd_conv_state head;
     fd_conv_role role;
+    int shift;                       /* fd_tile_of of the input */
     int64_t C, K, C16, K16;          /* inputs and outputs of this direction, and rounded up to whole vectors */
     fd_tiling tiles;
     int panels, panels_per_group;
@@ -103,7 +104,7 @@ static void block(const winograd *s, const fd_call *c, const float *u, float *v,
     if (first == last) return;
     for (int64_t c0 = 0; c0 < s->C; c0 += 16)
         for (int64_t t = 0; t < T; t++) {
-            fd_tile tile = fd_tile_of(&s->tiles, x, q0 + t, c0);
+            fd_tile tile = fd_tile_of(&s->tiles, x, q0 + t, c0, s->shift);
             rows->wino_input(v + t * s->C16 + c0, s->v_fs, &tile);
         }
     for (int64_t p = first; p < last; p++) {
@@ -115,8 +116,8 @@ static void block(const winograd *s, const fd_call *c, const float *u, float *v,
             float bias[16] = {0};
             for (int i = 0; i < 16 && b->p && k + i < s->K; i++) bias[i] = ((const float *)b->p)[k + i];
             for (int64_t t = 0; t < T; t++) {
-                fd_tile tile = fd_tile_of(&s->tiles, y, q0 + t, k);
-                rows->wino_output(&tile, m + t * width + k - k0, s->m_fs, bias);
+                fd_tile tile = fd_tile_of(&s->tiles, y, q0 + t, k, 0);
+                rows->wino_output(&tile, m + t * width + k - k0, s->m_fs, bias, c->attr.act);
             }
         }
     }
@@ -155,17 +156,26 @@ static void release(void *state) {
 static bool layout(const fd_buf *b) { return b->block % 16 == 0 || b->block == 8 || b->block == 1; }
 
 bool fd_winograd_suits(const fd_buf *x, const fd_buf *y, fd_shape w, const fd_attr *attr) {
-    return fd_cpu_conv_algorithm_now() != FD_CONV_DIRECT && w.h == 3 && w.w == 3 && attr->stride == 1 && attr->pad == 1 &&
-           x->s.h >= 3 && x->s.w >= 3 && layout(x) && layout(y) && (w.n >= 16 || w.c >= 16);
+    return fd_cpu_conv_algorithm_now() != FD_CONV_DIRECT && w.h == 3 && w.w == 3 && attr->stride == 1 &&
+           attr->pad == attr->pad_w && attr->pad <= 1 && x->s.h >= 3 && x->s.w >= 3 && y->s.h >= 3 && y->s.w >= 3 && layout(x) && layout(y) && (w.n >= 16 || w.c >= 16);
+}
+
+/* A wide network's pictures of up to four tiles: at a batch of one the weights' transform costs more than the products,
+ * and a processor that multiplies bf16 itself needs 2.5 times as long as for the direct convolution. (At a batch of eight
+ * it would need a seventh less, but the batch may not decide. The gradients are asked for at large batches only.) */
+static bool too_few_tiles(const fd_buf *x, fd_shape w) {
+    return fd_cpu_conv_algorithm_now() == FD_CONV_AUTO && x->dt == FD_BF16 && fd_cpu_has_bf16() && fd_pixels(x->s) <= 64 && w.n >= 256 && w.c >= 256;
 }
 
 fd_status fd_winograd_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role) {
     if (role == FD_CONV_BWD_W) return fd_winograd_prepare_bwd_w(ctx, c);
     if (!fd_winograd_suits(&c->in[0], &c->out[0], c->in[1].s, &c->attr)) return FD_E_UNSUPPORTED;
+    if (role == FD_CONV_FORWARD && too_few_tiles(&c->in[0], c->in[1].s)) return FD_E_UNSUPPORTED;
     winograd *s = fd_alloc(ctx, sizeof *s);
     if (!s) return FD_E_NOMEM;
     const fd_shape y = c->out[0].s;
     *s = (winograd){.head = {run, release}, .role = role, .C = c->in[0].s.c, .K = y.c, .tiles = fd_tiling_of(y)};
+    s->shift = role == FD_CONV_FORWARD ? 1 - c->attr.pad : c->attr.pad - 1;     /* the data gradient's border is 2 - pad */
     s->C16 = fd_round_up(s->C, 16);
     s->K16 = fd_round_up(s->K, 16);
     s->panels = fd_panels(s->K);

@@ -41,11 +41,12 @@ static inline int64_t fd_panel_start(int64_t channels, int panels, int64_t p) {
     return fd_ceil_div(channels, 16) * p / panels * 16;
 }
 
-/* Channels c0… of tile q. */
-static inline fd_tile fd_tile_of(const fd_tiling *g, const fd_buf *b, int64_t q, int64_t c0) {
+/* Channels c0… of tile q, moved by `shift` pixels down and right: an input with a border of 1 has its tiles where the
+ * output has them (shift 0), one without a border has them a pixel further (shift 1). */
+static inline fd_tile fd_tile_of(const fd_tiling *g, const fd_buf *b, int64_t q, int64_t c0, int shift) {
     const int64_t n = q / (g->ty * g->tx), r = q % (g->ty * g->tx);
-    fd_tile t = {.step = b->block, .half = 8, .h = (int)b->s.h, .w = (int)b->s.w, .y = (int)(r / g->tx) * 4,
-                 .x = (int)(r % g->tx) * 4, .dt = b->dt};
+    fd_tile t = {.step = b->block, .half = 8, .h = (int)b->s.h, .w = (int)b->s.w, .y = (int)(r / g->tx) * 4 + shift,
+                 .x = (int)(r % g->tx) * 4 + shift, .dt = b->dt};
     if (b->block == 8) t.half = c0 + 8 < b->s.c ? fd_pixels(b->s) * 8 : 0;
     if (b->block == 1) {
         t.plane = fd_pixels(b->s);

@@ -45,7 +45,7 @@ static void transform(const winograd_w *s, const fd_call *c, const work *w, int6
                 while (p + 1 < s->panels && fd_panel_start(s->C, s->panels, p + 1) <= g * 16) p++;
                 const int64_t c0 = fd_panel_start(s->C, s->panels, p), width = fd_panel_start(s->C, s->panels, p + 1) - c0;
                 for (int64_t t = r * RANGE; t < end; t++) {
-                    fd_tile tile = fd_tile_of(&s->tiles, x, q0 + t, g * 16);
+                    fd_tile tile = fd_tile_of(&s->tiles, x, q0 + t, g * 16, 1 - c->attr.pad);
                     rows->wino_input(w->v + c0 * T + t * width + g * 16 - c0, s->v_fs, &tile);
                 }
             } else {
@@ -53,7 +53,7 @@ static void transform(const winograd_w *s, const fd_call *c, const work *w, int6
                 float *sum = w->sum + ((q0 / RANGE + r) * out_groups + k / 16) * 16;
                 for (int i = 0; i < 16; i++) sum[i] = 0;
                 for (int64_t t = r * RANGE; t < end; t++) {
-                    fd_tile tile = fd_tile_of(&s->tiles, dy, q0 + t, k0 + k);
+                    fd_tile tile = fd_tile_of(&s->tiles, dy, q0 + t, k0 + k, 0);
                     rows->wino_gradient(w->y + t * s->y_ld + k, s->y_fs, &tile, sum);
                 }
             }
@@ -111,7 +111,7 @@ fd_status fd_winograd_prepare_bwd_w(fd_ctx *ctx, fd_call *c) {
     if (!fd_winograd_suits(&c->in[1], &c->in[0], c->out[0].s, &c->attr)) return FD_E_UNSUPPORTED;
     winograd_w *s = fd_alloc(ctx, sizeof *s);
     if (!s) return FD_E_NOMEM;
-    *s = (winograd_w){.head = {run, fd_free}, .C = x.c, .K = y.c, .C16 = fd_round_up(x.c, 16), .tiles = fd_tiling_of(x),
+    *s = (winograd_w){.head = {run, fd_free}, .C = x.c, .K = y.c, .C16 = fd_round_up(x.c, 16), .tiles = fd_tiling_of(y),
                       .panels = fd_panels(x.c)};
     const int64_t K16 = fd_round_up(s->K, 16), size = (int64_t)sizeof(float);
     const int64_t groups = fd_ceil_div(K16 * s->C16 * 36 * size, GROUP_BYTES);

@@ -1,10 +1,10 @@
 #include "eval/frechet.h"
 
-#include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
 
 #include "base/arena.h"
+#include "eval/blas.h"
 
 static fd_status check(fd_ctx *ctx, const char *which, int d, const double *mu, const double *sigma) {
     for (int i = 0; i < d; i++) {
@@ -60,7 +60,9 @@ fd_status fd_frechet(fd_ctx *ctx, int d, const double *mu1, const double *sigma1
     fd_status s = FD_E_NOMEM;
     if (a && t && u && w) {
         for (size_t i = 0; i < square; i++) a[i] = sigma1[i];
+        int before = fd_blas_fix(FD_BLAS_THREADS);
         s = cross_trace(ctx, d, a, sigma2, t, u, w, &cross);
+        fd_blas_restore(before);
     }
     fd_arena_free(&arena);
     FD_TRY(s);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/sha256.h"
 #include "io/npy.h"
@@ -34,7 +35,7 @@ static fd_status source_dump(fd_ctx *ctx, const char *path, int64_t num, fd_imag
     fd_zip *z;
     fd_sha256 hash;
     const char *slash = strrchr(path, '/');
-    *out = (fd_image_source){.cls = -1};
+    *out = (fd_image_source){.cls = -1, .codec = "lossless"};
     snprintf(out->name, sizeof out->name, "%s", slash ? slash + 1 : path);
     FD_TRY(fd_zip_open(ctx, path, &z));
     fd_status s = open_dump(ctx, path, z, out);
@@ -51,6 +52,16 @@ static fd_status source_dump(fd_ctx *ctx, const char *path, int64_t num, fd_imag
     fd_sha256_add(&hash, out->dump, (size_t)out->n * (size_t)out->c * (size_t)out->h * (size_t)out->w);
     fd_sha256_hex(&hash, out->digest);
     return FD_OK;
+}
+
+/* By the names of the files; PNG and what else is not JPEG keeps every pixel. */
+static const char *codec_of(const fd_dataset *d) {
+    int64_t lossy = 0;
+    for (int64_t i = 0; i < d->n; i++) {
+        const char *dot = strrchr(fd_dataset_image_name(d, i), '.');
+        lossy += dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg"));
+    }
+    return !lossy ? "lossless" : lossy == d->n ? "JPEG" : "mixed";
 }
 
 fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_image_source *out) {
@@ -72,6 +83,7 @@ fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64
     out->h = d->h;
     out->w = d->w;
     out->classes = d->class_labels;
+    out->codec = codec_of(d);
     snprintf(out->name, sizeof out->name, "%s", d->name);
     if (num && d->n < num) {
         s = FD_FAIL(ctx, FD_E_ARG, "%s: has %lld images, but --num asks for %lld", path, (long long)d->n,
@@ -87,7 +99,7 @@ fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64
 fd_status fd_image_source_network(fd_ctx *ctx, fd_net *net, const char *name,
                                   const fd_image_source_network_spec *spec,
                             fd_image_source *out) {
-    *out = (fd_image_source){.n = spec->num, .is_network = true, .sampler = spec->sampler,
+    *out = (fd_image_source){.n = spec->num, .is_network = true, .codec = "lossless", .sampler = spec->sampler,
                              .first_seed = spec->first_seed, .backend = spec->backend,
                        .cls = spec->cls, .c = net->config.image_channels, .h = net->config.resolution,
                        .w = net->config.resolution, .classes = net->config.label_dim > 0};

@@ -16,6 +16,7 @@ typedef struct fd_image_source {
     bool classes;                 /* fd_image_source_read can tell the class of a picture       */
     char name[256];               /* of the set, or of the network's file                 */
     char digest[65];              /* of the set, or of the network's weights              */
+    const char *codec;            /* what the pictures went through: "lossless", "JPEG" or "mixed" */
     bool is_network;
     const fd_backend *backend;    /* where networks that look at the pictures run; NULL: the CPU */
     /* private */

@@ -1,5 +1,6 @@
 /* kid.h — kernel Inception distance: unbiased squared MMD with the kernel k(a, b) = (a·b/d + 1)^3, in double.
- * Source: Binkowski et al. 2018. The value may be negative; its expectation is zero for two samples of one source. */
+ * Source: Binkowski et al. 2018. The value may be negative; its expectation is zero for two samples of one source.
+ * The same bits for any number of threads. */
 #ifndef FD_EVAL_KID_H
 #define FD_EVAL_KID_H
 
@@ -7,7 +8,8 @@
 
 #include "base/err.h"
 
-/* Whole sets x [nx][d], y [ny][d]; nx, ny >= 2 and may differ. NUMERIC if a value is not finite. */
+/* Whole sets x [nx][d], y [ny][d]; nx, ny >= 2 and may differ. NUMERIC if a value is not finite, CANCELLED after a
+ * signal. */
 fd_status fd_kid(fd_ctx *ctx, const float *x, int64_t nx, const float *y, int64_t ny, int d, double *out);
 
 typedef struct { double mean, std; } fd_kid_result;   /* std over the subsets, population form (divisor count) */

@@ -6,6 +6,8 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "base/version.h"
+#include "models/import.h"
+#include "models/inception.h"
 
 void fd_feature_net_name(const fd_net *net, const char *path, char out[256]) {
     if (net->meta.title[0]) {
@@ -18,11 +20,22 @@ void fd_feature_net_name(const fd_net *net, const char *path, char out[256]) {
     if (dot && dot != out) *dot = 0;
 }
 
+bool fd_is_fid(const fd_net *net) {
+    return net->config.family == FD_FAMILY_INCEPTION && !strcmp(net->meta.title, FD_IMPORT_INCEPTION);
+}
+
+const char *fd_measure_resize_words(const fd_net *net, fd_resize_rule rule) {
+    return net->config.family == FD_FAMILY_INCEPTION ? fd_resize_rule_words(rule) : FD_RESIZE_NONE;
+}
+
 static fd_status check(fd_ctx *ctx, const fd_image_source *s, const fd_net *net) {
     const fd_net_config *c = &net->config;
-    if (c->family != FD_FAMILY_CLASSIFIER)
+    if (!fd_is_feature_net(c->family))
         return FD_FAIL(ctx, FD_E_ARG, "--net: a feature network is needed, but this is a %s",
                        fd_family_name(c->family));
+    if (s->n < 2)
+        return FD_FAIL(ctx, FD_E_ARG, "%s: %lld image; a covariance needs two at least", s->name, (long long)s->n);
+    if (c->family == FD_FAMILY_INCEPTION) return FD_OK;
     if (s->h != c->resolution || s->w != c->resolution)
         return FD_FAIL(ctx, FD_E_ARG, "%s: pictures of %d x %d, but the feature network is for %d x %d: use one of "
                        "that size",
@@ -34,89 +47,133 @@ static fd_status check(fd_ctx *ctx, const fd_image_source *s, const fd_net *net)
 }
 
 typedef struct {
-    uint8_t *images;
-    float *x, *features;
+    const fd_measure_spec *spec;
+    fd_image_source *source;
+    fd_measured *out;
+    fd_moments *moments;
     fd_feature_net *runner;
-    int batch, channels;
-    size_t pixels;                /* of one channel */
+    fd_resizer *resizer;          /* Inception */
+    int read, run;                /* pictures read at a time, and per pass of the network */
+    int d, channels;
+    uint8_t *images;              /* [read] */
+    float *features, *logits;     /* [run] */
 } work;
 
-/* uint8 [n][c] pictures to the network's float input; what is missing to a full batch repeats the last. */
-static void to_input(const work *w, int n, int c) {
-    for (int i = 0; i < w->batch; i++)
+/* uint8 [n][c] pictures to the network's float input; what is missing to a full pass repeats the last. */
+static void to_input(const work *w, const uint8_t *images, int n) {
+    const int c = w->source->c;
+    const size_t pixels = (size_t)w->source->h * (size_t)w->source->w;
+    float *x = fd_feature_net_input(w->runner);
+    if (w->resizer) {
+        const size_t each = (size_t)3 * FD_INCEPTION_SIDE * FD_INCEPTION_SIDE;
+        fd_resizer_run(w->resizer, images, n, x);
+        for (int i = n; i < w->run; i++) memcpy(x + (size_t)i * each, x + (size_t)(n - 1) * each, each * sizeof *x);
+        return;
+    }
+    for (int i = 0; i < w->run; i++)
         for (int ch = 0; ch < w->channels; ch++) {
             int picture = i < n ? i : n - 1, plane = c == 1 ? 0 : ch;
-            const uint8_t *from = w->images + (size_t)(picture * c + plane) * w->pixels;
-            float *to = w->x + ((size_t)i * (size_t)w->channels + (size_t)ch) * w->pixels;
-            for (size_t k = 0; k < w->pixels; k++) to[k] = (float)from[k] / 127.5f - 1.0f;
+            const uint8_t *from = images + (size_t)(picture * c + plane) * pixels;
+            float *to = x + ((size_t)i * (size_t)w->channels + (size_t)ch) * pixels;
+            for (size_t k = 0; k < pixels; k++) to[k] = (float)from[k] / 127.5f - 1.0f;
         }
 }
 
-static fd_status measure(fd_ctx *ctx, fd_image_source *s, work *w, const char *what, fd_moments *out) {
+/* The first logits; a classifier's others are not asked for by anybody. */
+static fd_status pass(fd_ctx *ctx, work *w, const uint8_t *images, int64_t at, int n) {
+    float *logits[FD_MAX_HEADS] = {w->logits};
+    const size_t d = (size_t)w->d, classes = (size_t)w->out->classes;
+    to_input(w, images, n);
+    FD_TRY(fd_feature_net_run(ctx, w->runner, NULL, w->features, w->logits ? logits : NULL));
+    if (w->spec->keep_features)
+        memcpy(w->out->stats.features + (size_t)at * d, w->features, sizeof(float) * d * (size_t)n);
+    if (w->spec->keep_logits)
+        memcpy(w->out->logits + (size_t)at * classes, w->logits, sizeof(float) * classes * (size_t)n);
+    return fd_moments_add(ctx, w->moments, w->features, n);
+}
+
+static fd_status measure(fd_ctx *ctx, work *w) {
     fd_progress bar;
-    fd_progress_start(ctx, &bar, what, "images", s->n);
-    for (int64_t at = 0; at < s->n; at += w->batch) {
-        int n = (int)(s->n - at < w->batch ? s->n - at : w->batch);
-        FD_TRY(fd_image_source_read(ctx, s, at, n, w->images, NULL));
-        to_input(w, n, s->c);
-        FD_TRY(fd_feature_net_run(ctx, w->runner, w->x, w->features, NULL));
-        FD_TRY(fd_moments_add(ctx, out, w->features, n));
-        fd_progress_update(&bar, at + n, NULL);
-        if (fd_interrupted())
-            return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + n));
+    const int64_t total = w->source->n;
+    const size_t bytes = (size_t)w->source->c * (size_t)w->source->h * (size_t)w->source->w;
+    fd_progress_start(ctx, &bar, w->spec->what, "images", total);
+    for (int64_t at = 0; at < total; at += w->read) {
+        int n = (int)(total - at < w->read ? total - at : w->read);
+        FD_TRY(fd_image_source_read(ctx, w->source, at, n, w->images, NULL));
+        for (int k = 0; k < n; k += w->run) {
+            int m = n - k < w->run ? n - k : w->run;
+            FD_TRY(pass(ctx, w, w->images + (size_t)k * bytes, at + k, m));
+            fd_progress_update(&bar, at + k + m, NULL);
+            if (fd_interrupted())
+                return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + k + m));
+        }
     }
     fd_progress_end(&bar);
     return FD_OK;
 }
 
-fd_status fd_measure_moments(fd_ctx *ctx, fd_image_source *s, fd_net *features, int batch, const char *what,
-                             fd_moments *out) {
-    *out = (fd_moments){0};
-    FD_TRY(check(ctx, s, features));
-    fd_arena a = {0};
-    int d = fd_feature_net_dim(&features->config);
-    work w = {.batch = batch, .channels = features->config.image_channels, .pixels = (size_t)s->h * (size_t)s->w};
-    size_t n = (size_t)batch * w.pixels;
-    w.images = fd_arena_alloc(ctx, &a, n * (size_t)s->c);
-    w.x = fd_arena_alloc(ctx, &a, n * (size_t)w.channels * sizeof *w.x);
-    w.features = fd_arena_alloc(ctx, &a, (size_t)batch * (size_t)d * sizeof *w.features);
-    fd_status status = w.images && w.x && w.features ? FD_OK : FD_E_NOMEM;
-    if (status == FD_OK) status = fd_moments_init(ctx, out, d);
-    if (status == FD_OK) status = fd_feature_net_new(ctx, features, batch, &(fd_run_options){.backend = s->backend}, &w.runner);
-    if (status == FD_OK) status = measure(ctx, s, &w, what, out);
-    fd_feature_net_free(w.runner);
-    fd_arena_free(&a);
-    if (status != FD_OK) fd_moments_free(out);
-    return status;
+static fd_status prepare(fd_ctx *ctx, fd_arena *a, work *w) {
+    const fd_measure_spec *spec = w->spec;
+    const fd_net_config *c = &spec->net->config;
+    fd_image_source *s = w->source;
+    fd_measured *m = w->out;
+    const bool inception = c->family == FD_FAMILY_INCEPTION;
+    w->d = m->stats.d = fd_feature_net_dim(c);
+    w->channels = c->image_channels;
+    w->read = spec->batch > 0 ? spec->batch : 1;
+    w->run = fd_feature_net_batch(c) < w->read ? fd_feature_net_batch(c) : w->read;
+    m->classes = spec->keep_logits ? fd_feature_net_classes(c) : 0;
+    FD_NEW(ctx, a, w->images, fd_mul_size((size_t)w->read, (size_t)s->c * (size_t)s->h * (size_t)s->w));
+    FD_NEW(ctx, a, w->features, fd_mul_size((size_t)w->run, (size_t)w->d));
+    if (spec->keep_logits) {
+        FD_NEW(ctx, a, w->logits, fd_mul_size((size_t)w->run, (size_t)m->classes));
+        FD_NEW(ctx, &m->arena, m->logits, fd_mul_size((size_t)s->n, (size_t)m->classes));
+    }
+    if (spec->keep_features) {
+        FD_NEW(ctx, &m->stats.arena, m->stats.features, fd_mul_size((size_t)s->n, (size_t)w->d));
+        m->stats.nfeatures = s->n;
+    }
+    FD_NEW(ctx, &m->stats.arena, m->stats.mu, w->d);
+    FD_NEW(ctx, &m->stats.arena, m->stats.sigma, fd_mul_size((size_t)w->d, (size_t)w->d));
+    if (inception) FD_TRY(fd_resizer_new(ctx, spec->resize, s->c, s->h, s->w, &w->resizer));
+    return fd_feature_net_new(ctx, spec->net, w->run, &(fd_run_options){.backend = s->backend}, &w->runner);
 }
 
-static fd_status fill(fd_ctx *ctx, fd_moments *m, fd_reference *r) {
-    r->d = m->d;
-    FD_NEW(ctx, &r->arena, r->mu, m->d);
-    FD_NEW(ctx, &r->arena, r->sigma, fd_mul_size((size_t)m->d, (size_t)m->d));
-    return fd_moments_get(ctx, m, r->mu, r->sigma);
-}
-
-fd_status fd_measure_reference(fd_ctx *ctx, fd_image_source *s, fd_net *features, const char *name, int batch,
-                               const char *what, fd_reference *out) {
-    *out = (fd_reference){0};
-    if (s->n < 2)
-        return FD_FAIL(ctx, FD_E_ARG, "%s: %lld image; a covariance needs two at least", s->name, (long long)s->n);
-    fd_provenance *p = &out->from;
-    fd_moments m;
-    FD_TRY(fd_measure_moments(ctx, s, features, batch, what, &m));
-    fd_status status = fill(ctx, &m, out);
-    fd_moments_free(&m);
-    if (status == FD_OK) status = fd_net_digest(ctx, features, p->features_digest);
+static fd_status sign(fd_ctx *ctx, const fd_image_source *s, const fd_measure_spec *spec, fd_provenance *p) {
     p->known = true;
     p->n = s->n;
     p->resolution = s->h;
     snprintf(p->data, sizeof p->data, "%s", s->name);
     snprintf(p->data_digest, sizeof p->data_digest, "%s", s->digest);
-    snprintf(p->features, sizeof p->features, "%s", name);
-    snprintf(p->resize, sizeof p->resize, "%s", FD_RESIZE_NONE);
+    snprintf(p->features, sizeof p->features, "%s", spec->name);
+    snprintf(p->resize, sizeof p->resize, "%s", fd_measure_resize_words(spec->net, spec->resize));
     snprintf(p->uint8_rule, sizeof p->uint8_rule, "%s", FD_UINT8_RULE);
+    snprintf(p->codec, sizeof p->codec, "%s", s->codec);
     snprintf(p->tool, sizeof p->tool, "%s", fd_software());
-    if (status != FD_OK) fd_reference_free(out);
+    return fd_net_digest(ctx, spec->net, p->features_digest);
+}
+
+fd_status fd_measure(fd_ctx *ctx, fd_image_source *s, const fd_measure_spec *spec, fd_measured *out) {
+    *out = (fd_measured){0};
+    FD_TRY(check(ctx, s, spec->net));
+    fd_arena a = {0};
+    fd_moments moments = {0};
+    work w = {.spec = spec, .source = s, .out = out, .moments = &moments};
+    fd_status status = prepare(ctx, &a, &w);
+    if (status == FD_OK) status = fd_moments_init(ctx, &moments, w.d);
+    if (status == FD_OK) status = measure(ctx, &w);
+    if (status == FD_OK) status = fd_moments_get(ctx, &moments, out->stats.mu, out->stats.sigma);
+    if (status == FD_OK) status = sign(ctx, s, spec, &out->stats.from);
+    fd_moments_free(&moments);
+    fd_resizer_free(w.resizer);
+    fd_feature_net_free(w.runner);
+    fd_arena_free(&a);
+    if (status != FD_OK) fd_measured_free(out);
     return status;
+}
+
+void fd_measured_free(fd_measured *m) {
+    fd_reference_free(&m->stats);
+    fd_arena_free(&m->arena);
+    *m = (fd_measured){0};
 }

@@ -1,22 +1,41 @@
-/* measure.h — moments of a source's pictures in the feature space of a classifier. */
+/* measure.h — a source's pictures in the feature space of a network: their moments, and on request the features and logits
+ * themselves. */
 #ifndef FD_EVAL_MEASURE_H
 #define FD_EVAL_MEASURE_H
 
+#include "eval/image_source.h"
+#include "eval/inception_input.h"
 #include "eval/moments.h"
 #include "eval/reference.h"
-#include "eval/image_source.h"
 
-/* Reads every picture once, in batches, as x / 127.5 - 1; gray pictures are repeated for a colour feature network.
- * ARG if the network is no classifier or made for another size: nothing is resized. A progress bar named `what`.
- * Owner of *out: the caller (fd_moments_free). FD_E_CANCELLED after a signal. */
-fd_status fd_measure_moments(fd_ctx *ctx, fd_image_source *s, fd_net *features, int batch, const char *what,
-                             fd_moments *out);
+typedef struct fd_measure_spec {
+    fd_net *net;                  /* a classifier, or Inception */
+    const char *name;             /* of the network: fd_feature_net_name */
+    fd_resize_rule resize;        /* Inception only */
+    int batch;                    /* pictures read, or generated, at a time; changes no bit of the result */
+    bool keep_features, keep_logits;
+    const char *what;             /* of the progress bar */
+} fd_measure_spec;
 
-/* The moments with their provenance. `name` of the feature network. Owner of *out: the caller. */
-fd_status fd_measure_reference(fd_ctx *ctx, fd_image_source *s, fd_net *features, const char *name, int batch,
-                               const char *what, fd_reference *out);
+typedef struct fd_measured {
+    fd_reference stats;           /* with its provenance; features where they were kept */
+    float *logits;                /* [n][classes], where they were kept */
+    int classes;
+    fd_arena arena;
+} fd_measured;
+
+/* Reads every picture once. Inception takes any size (inception_input.h); a classifier those of its own size as
+ * x / 127.5 - 1, nothing is resized. Gray pictures are repeated for a colour network. ARG if the network gives no
+ * features, the pictures do not fit, or there are fewer than two. FD_E_CANCELLED after a signal. The same bits for any
+ * batch and number of threads. Owner of *out: the caller (fd_measured_free). */
+fd_status fd_measure(fd_ctx *ctx, fd_image_source *s, const fd_measure_spec *spec, fd_measured *out);
+void fd_measured_free(fd_measured *m);                        /* safe on {0} */
 
 /* "cifar10-features" for "/a/cifar10-features.safetensors"; the title of the file's metadata if it has one. */
 void fd_feature_net_name(const fd_net *net, const char *path, char out[256]);
+/* Is a distance in this network's features what the literature calls FID? */
+bool fd_is_fid(const fd_net *net);
+/* How pictures get to the size of the network, as provenance has it. */
+const char *fd_measure_resize_words(const fd_net *net, fd_resize_rule rule);
 
 #endif

@@ -1,8 +1,9 @@
 #include "eval/moments.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
+
+#include "eval/blas.h"
 
 fd_status fd_moments_init(fd_ctx *ctx, fd_moments *m, int d) {
     *m = (fd_moments){.d = d};
@@ -27,7 +28,9 @@ static void join(fd_moments *m, const double *mean, int64_t n) {
     double total = (double)(m->joined + n), share = (double)n / total;
     if (m->joined) {
         for (int k = 0; k < m->d; k++) m->centre[k] = mean[k] - m->mean[k];
+        int before = fd_blas_fix(FD_BLAS_THREADS);
         cblas_dsyr(CblasRowMajor, CblasLower, m->d, (double)m->joined * share, m->centre, 1, m->m2, m->d);
+        fd_blas_restore(before);
         for (int k = 0; k < m->d; k++) m->mean[k] += share * m->centre[k];
     } else {
         memcpy(m->mean, mean, sizeof(double) * (size_t)m->d);
@@ -47,7 +50,9 @@ static void flush(fd_moments *m) {
     for (int k = 0; k < d; k++) mean[k] = first[k] + mean[k] / n;
     for (int i = 0; i < n; i++)
         for (int k = 0; k < d; k++) m->chunk[(size_t)i * (size_t)d + (size_t)k] -= mean[k];
+    int before = fd_blas_fix(FD_BLAS_THREADS);
     cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, d, n, 1, m->chunk, d, 1, m->m2, d);
+    fd_blas_restore(before);
     double *copy = m->chunk;                    /* free now, and join wants centre for itself */
     memcpy(copy, mean, sizeof(double) * (size_t)d);
     join(m, copy, n);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/arena.h"
+#include "base/interrupt.h"
 
 #define K_MAX 64
 
@@ -20,6 +21,7 @@ static double square_distance(const double *a, const double *b, int d) {
 static void radii(const double *x, int64_t n, int d, int k, double *out) {
 #pragma omp parallel for schedule(dynamic, 16)
     for (int64_t i = 0; i < n; i++) {
+        if (fd_interrupted()) continue;              /* minutes for many samples */
         double near[K_MAX];                          /* ascending */
         for (int q = 0; q < k; q++) near[q] = DBL_MAX;
         for (int64_t j = 0; j < n; j++) {
@@ -41,6 +43,7 @@ static void compare(const double *x, int64_t nx, const double *y, int64_t ny, in
     int64_t recalled = 0, covered = 0, precise = 0, balls = 0;
 #pragma omp parallel for schedule(dynamic, 16) reduction(+ : recalled, covered)
     for (int64_t i = 0; i < nx; i++) {
+        if (fd_interrupted()) continue;
         bool in_y = false, has = false;
         for (int64_t j = 0; j < ny; j++) {
             double s = square_distance(x + i * d, y + j * d, d);
@@ -52,6 +55,7 @@ static void compare(const double *x, int64_t nx, const double *y, int64_t ny, in
     }
 #pragma omp parallel for schedule(dynamic, 16) reduction(+ : precise, balls)
     for (int64_t j = 0; j < ny; j++) {
+        if (fd_interrupted()) continue;
         int64_t mine = 0;
         for (int64_t i = 0; i < nx; i++) mine += inside(square_distance(x + i * d, y + j * d, d), rx[i], strict);
         precise += mine > 0;
@@ -79,6 +83,7 @@ static fd_status run(fd_ctx *ctx, fd_arena *arena, const float *fx, const double
     radii(x, nx, d, k, rx);
     radii(y, ny, d, k, ry);
     compare(x, nx, y, ny, d, k, strict, rx, ry, out);
+    if (fd_interrupted()) return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted during precision and recall");
     return FD_OK;
 }
 

@@ -18,7 +18,8 @@ typedef struct { double precision, recall, density, coverage; } fd_prdc_result;
 
 /* Real x [nx][d], generated y [ny][d]; 1 <= k < nx, ny. strict: inside means distance < radius (the prdc package),
  * else <= (the original precision and recall, torch-fidelity); they differ only where distances tie. Distances are
- * formed from differences, so ties and large offsets are exact; nx*ny*d operations. NUMERIC if a value is not finite.
+ * formed from differences, so ties and large offsets are exact; (nx + ny)^2 d operations: 3 s on one core for 1000
+ * against 1000 of 2048 features. NUMERIC if a value is not finite, CANCELLED after a signal.
  */
 fd_status fd_prdc(fd_ctx *ctx, const float *x, int64_t nx, const float *y, int64_t ny, int d, int k, bool strict,
                   fd_prdc_result *out);

@@ -8,6 +8,7 @@
 #include "io/npy.h"
 
 #define META "fdistill_meta"
+#define FEATURES "fdistill_features"
 
 static void copy_text(fd_ctx *ctx, const json_t *o, const char *key, const char *path, char *out, size_t size) {
     const char *text = "";
@@ -31,6 +32,7 @@ static fd_status read_meta(fd_ctx *ctx, const char *path, const fd_npy *bytes, f
     copy_text(ctx, o, "features_digest", path, out->features_digest, sizeof out->features_digest);
     copy_text(ctx, o, "resize", path, out->resize, sizeof out->resize);
     copy_text(ctx, o, "uint8", path, out->uint8_rule, sizeof out->uint8_rule);
+    copy_text(ctx, o, "codec", path, out->codec, sizeof out->codec);
     copy_text(ctx, o, "tool", path, out->tool, sizeof out->tool);
     out->resolution = (int)resolution;
     out->known = true;
@@ -38,44 +40,70 @@ static fd_status read_meta(fd_ctx *ctx, const char *path, const fd_npy *bytes, f
     return ctx->code;
 }
 
-/* mu and sigma as double, with everything checked that a distance relies on. */
+/* A mean and a covariance as double, with everything checked that a distance relies on. */
+static fd_status read_pair(fd_ctx *ctx, fd_zip *z, const char *path, const char *mean, const char *cov, fd_arena *a,
+                           int *d, double **mu_out, double **sigma_out) {
+    fd_npy mu, sigma;
+    FD_TRY(fd_npz_read(ctx, z, mean, a, &mu));
+    FD_TRY(fd_npz_read(ctx, z, cov, a, &sigma));
+    for (int k = 0; k < 2; k++) {
+        fd_npy_dtype t = k ? sigma.dtype : mu.dtype;
+        if (t != FD_NPY_F8 && t != FD_NPY_F4)
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s holds %s, but statistics are float64 or float32", path,
+                           k ? cov : mean, fd_npy_dtype_name(t));
+    }
+    if (mu.rank != 1 || mu.count < 1 || mu.count > 65536 || sigma.rank != 2 || sigma.dim[0] != mu.count ||
+        sigma.dim[1] != mu.count)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s and %s have shapes that do not belong together", path, mean, cov);
+    double *m = (double *)fd_npy_doubles(ctx, a, &mu), *c = (double *)fd_npy_doubles(ctx, a, &sigma);
+    if (!m || !c) return FD_E_NOMEM;
+    *d = (int)mu.count;
+    *mu_out = m;
+    *sigma_out = c;
+    for (int64_t i = 0; i < mu.count; i++)
+        if (!isfinite(m[i])) return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s[%lld] is not finite", path, mean, (long long)i);
+    for (int64_t i = 0; i < sigma.count; i++)
+        if (!isfinite(c[i]))
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s holds values that are not finite", path, cov);
+    for (int64_t i = 0; i < mu.count; i++) {
+        if (c[i * mu.count + i] < 0)
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s has a negative variance at %lld", path, cov, (long long)i);
+        for (int64_t j = 0; j < i; j++) {
+            double u = c[i * mu.count + j], v = c[j * mu.count + i];
+            if (fabs(u - v) > 1e-6 * (fabs(u) + fabs(v)) + 1e-12)
+                return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s is not symmetric at (%lld, %lld)", path, cov, (long long)i,
+                               (long long)j);
+        }
+    }
+    return FD_OK;
+}
+
 static fd_status read_moments(fd_ctx *ctx, fd_zip *z, const char *path, fd_reference *r) {
     bool plain = fd_npz_has(z, "mu") && fd_npz_has(z, "sigma");
     if (!plain && !(fd_npz_has(z, "m2") && fd_npz_has(z, "s2")))
         return FD_FAIL(ctx, FD_E_FORMAT, "%s: holds no mu and sigma: not a reference; make one with 'fdistill fid "
                        "ref'", path);
-    fd_npy mu, sigma;
-    FD_TRY(fd_npz_read(ctx, z, plain ? "mu" : "m2", &r->arena, &mu));
-    FD_TRY(fd_npz_read(ctx, z, plain ? "sigma" : "s2", &r->arena, &sigma));
-    for (int k = 0; k < 2; k++) {
-        fd_npy_dtype t = k ? sigma.dtype : mu.dtype;
-        if (t != FD_NPY_F8 && t != FD_NPY_F4)
-            return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s holds %s, but statistics are float64 or float32", path,
-                           k ? "sigma" : "mu", fd_npy_dtype_name(t));
-    }
-    if (mu.rank != 1 || mu.count < 1 || mu.count > 65536 || sigma.rank != 2 || sigma.dim[0] != mu.count ||
-        sigma.dim[1] != mu.count)
-        return FD_FAIL(ctx, FD_E_FORMAT, "%s: mu and sigma have shapes that do not belong together", path);
-    r->d = (int)mu.count;
-    r->mu = (double *)fd_npy_doubles(ctx, &r->arena, &mu);
-    r->sigma = (double *)fd_npy_doubles(ctx, &r->arena, &sigma);
-    if (!r->mu || !r->sigma) return FD_E_NOMEM;
-    for (int64_t i = 0; i < mu.count; i++)
-        if (!isfinite(r->mu[i])) return FD_FAIL(ctx, FD_E_FORMAT, "%s: mu[%lld] is not finite", path, (long long)i);
-    for (int64_t i = 0; i < sigma.count; i++)
-        if (!isfinite(r->sigma[i]))
-            return FD_FAIL(ctx, FD_E_FORMAT, "%s: sigma holds values that are not finite", path);
-    for (int64_t i = 0; i < mu.count; i++) {
-        if (r->sigma[i * mu.count + i] < 0)
-            return FD_FAIL(ctx, FD_E_FORMAT, "%s: sigma has a negative variance at %lld", path, (long long)i);
-        for (int64_t j = 0; j < i; j++) {
-            double a = r->sigma[i * mu.count + j], b = r->sigma[j * mu.count + i];
-            if (fabs(a - b) > 1e-6 * (fabs(a) + fabs(b)) + 1e-12)
-                return FD_FAIL(ctx, FD_E_FORMAT, "%s: sigma is not symmetric at (%lld, %lld)", path, (long long)i,
-                               (long long)j);
+    FD_TRY(read_pair(ctx, z, path, plain ? "mu" : "m2", plain ? "sigma" : "s2", &r->arena, &r->d, &r->mu, &r->sigma));
+    if (!fd_npz_has(z, "mu_s") || !fd_npz_has(z, "sigma_s")) return FD_OK;
+    return read_pair(ctx, z, path, "mu_s", "sigma_s", &r->arena, &r->ds, &r->mu_s, &r->sigma_s);
+}
+
+fd_status fd_reference_load_features(fd_ctx *ctx, const char *path, fd_reference *r) {
+    fd_zip *z;
+    fd_npy f;
+    FD_TRY(fd_zip_open(ctx, path, &z));
+    fd_status s = FD_OK;
+    if (fd_npz_has(z, FEATURES)) {
+        s = fd_npz_read(ctx, z, FEATURES, &r->arena, &f);
+        if (s == FD_OK && (f.dtype != FD_NPY_F4 || f.rank != 2 || f.dim[1] != r->d || f.dim[0] < 2))
+            s = FD_FAIL(ctx, FD_E_FORMAT, "%s: " FEATURES " is no float32 array of %d features per picture", path, r->d);
+        if (s == FD_OK) {
+            r->features = (float *)f.data;
+            r->nfeatures = f.dim[0];
         }
     }
-    return FD_OK;
+    fd_zip_close(z);
+    return s;
 }
 
 fd_status fd_reference_load(fd_ctx *ctx, const char *path, fd_reference *out) {
@@ -100,10 +128,10 @@ void fd_reference_free(fd_reference *r) {
 
 fd_status fd_reference_save(fd_ctx *ctx, const char *path, const fd_reference *r) {
     const fd_provenance *p = &r->from;
-    json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s}", "n", (json_int_t)p->n, "data",
+    json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s, s:s}", "n", (json_int_t)p->n, "data",
                           p->data, "data_digest", p->data_digest, "features", p->features, "features_digest",
                           p->features_digest, "dimension", r->d, "resolution", p->resolution, "resize", p->resize,
-                          "uint8", p->uint8_rule, "tool", p->tool);
+                          "uint8", p->uint8_rule, "codec", p->codec, "tool", p->tool);
     fd_arena a = {0};
     char *text = o ? fd_json_dump(ctx, &a, o, 0) : NULL;
     json_decref(o);
@@ -114,8 +142,9 @@ fd_status fd_reference_save(fd_ctx *ctx, const char *path, const fd_reference *r
             {"mu", {.dtype = FD_NPY_F8, .rank = 1, .dim = {r->d}, .data = r->mu}},
             {"sigma", {.dtype = FD_NPY_F8, .rank = 2, .dim = {r->d, r->d}, .data = r->sigma}},
             {META, {.dtype = FD_NPY_U1, .rank = 1, .dim = {(int64_t)strlen(text)}, .data = text}},
+            {FEATURES, {.dtype = FD_NPY_F4, .rank = 2, .dim = {r->nfeatures, r->d}, .data = r->features}},
         };
-        s = fd_npz_write(ctx, path, entry, (int)FD_COUNT(entry));
+        s = fd_npz_write(ctx, path, entry, (int)FD_COUNT(entry) - !r->features);
     }
     fd_arena_free(&a);
     return s;

@@ -14,6 +14,7 @@
 #define FD_MAX_IN 7
 #define FD_MAX_OUT 4
 #define FD_MAX_SETS 8
+#define FD_CONCAT_MAX 6     /* operands of concat */
 
 typedef enum {
 #define FD_OP(name, in, out, diff) FD_OP_##name,
@@ -41,9 +42,11 @@ typedef enum { FD_EMBED_COS_SIN, FD_EMBED_SIN_COS } fd_embed_mode;
 
 /* Attributes of every op, by name; an op's doc says which it reads. Unused ones are zero. */
 typedef struct fd_attr {
-    int stride, pad;        /* conv2d */
+    int stride, pad, pad_w; /* conv2d, pools: rows of border above and below, columns of it left and right */
+    int window;             /* pools: rows and columns of a window */
     int h, w;               /* conv2d_bwd_x: size of dx; broadcast_*: size of y */
-    int groups, act, mode;  /* group_norm: act 0 none, 1 silu; mode: fd_norm_mode. noise_embed: fd_embed_mode */
+    int groups, act, mode;  /* group_norm: act 0 none, 1 silu; mode: fd_norm_mode. noise_embed: fd_embed_mode.
+                               conv2d: act 0 none, 1 relu */
     float eps;
     int heads;              /* attention */
     int up, ntaps;          /* resample: 1 = up by two, 0 = down by two; pad as above */

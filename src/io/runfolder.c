@@ -104,13 +104,27 @@ fd_status fd_run_log(fd_ctx *ctx, fd_run *r, const char *fmt, ...) {
     return FD_OK;
 }
 
-fd_status fd_run_stats(fd_ctx *ctx, fd_run *r, const json_t *object) {
+static fd_status write_line(fd_ctx *ctx, FILE *f, const char *folder, const char *name, const json_t *object) {
     fd_arena arena = {0};
     const char *text = fd_json_dump(ctx, &arena, object, 0);
     fd_status s = text ? FD_OK : FD_E_NOMEM;
-    if (s == FD_OK && (fprintf(r->stats, "%s\n", text) < 0 || fflush(r->stats)))
-        s = FD_FAIL(ctx, FD_E_IO, "%s/stats.jsonl: cannot write: %s", r->path, strerror(errno));
+    if (s == FD_OK && (fprintf(f, "%s\n", text) < 0 || fflush(f)))
+        s = FD_FAIL(ctx, FD_E_IO, "%s/%s: cannot write: %s", folder, name, strerror(errno));
     fd_arena_free(&arena);
+    return s;
+}
+
+fd_status fd_run_stats(fd_ctx *ctx, fd_run *r, const json_t *object) {
+    return write_line(ctx, r->stats, r->path, "stats.jsonl", object);
+}
+
+fd_status fd_run_metric(fd_ctx *ctx, const char *folder, const char *name, const json_t *object) {
+    char file[128];
+    FILE *f;
+    snprintf(file, sizeof file, "metric-%s.jsonl", name);
+    FD_TRY(open_append(ctx, folder, file, &f));
+    fd_status s = write_line(ctx, f, folder, file, object);
+    fclose(f);
     return s;
 }
 

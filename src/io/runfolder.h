@@ -25,6 +25,8 @@ void fd_run_close(fd_run *r);                         /* safe on {0} */
 fd_status fd_run_log(fd_ctx *ctx, fd_run *r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* One object as one line of stats.jsonl, flushed. */
 fd_status fd_run_stats(fd_ctx *ctx, fd_run *r, const json_t *object);
+/* One object as one line at the end of folder/metric-NAME.jsonl, where StyleGAN's tools look for results. */
+fd_status fd_run_metric(fd_ctx *ctx, const char *folder, const char *name, const json_t *object);
 /* training_options.json, atomically. */
 fd_status fd_run_save_options(fd_ctx *ctx, const fd_run *r, const json_t *options);
 /* path of a file in the folder, "run/network-snapshot-000012.safetensors", into out[4096]. */

@@ -5,7 +5,13 @@
 
 fd_val fd_conv2d(fd_graph *g, fd_val x, fd_val w, fd_val b, int stride, int pad) {
     fd_val in[] = {x, w, b};
-    fd_attr a = {.stride = stride, .pad = pad};
+    fd_attr a = {.stride = stride, .pad = pad, .pad_w = pad};
+    return fd_graph_node(g, FD_OP_conv2d, in, &a, NULL);
+}
+
+fd_val fd_conv2d_act(fd_graph *g, fd_val x, fd_val w, fd_val b, int stride, int pad_h, int pad_w, bool relu) {
+    fd_val in[] = {x, w, b};
+    fd_attr a = {.stride = stride, .pad = pad_h, .pad_w = pad_w, .act = relu};
     return fd_graph_node(g, FD_OP_conv2d, in, &a, NULL);
 }
 
@@ -25,6 +31,13 @@ fd_val fd_group_norm(fd_graph *g, fd_val x, fd_val gamma, fd_val beta, fd_val e,
 static fd_val unary(fd_graph *g, fd_op op, fd_val x, fd_attr a) { return fd_graph_node(g, op, &x, &a, NULL); }
 
 fd_val fd_silu(fd_graph *g, fd_val x) { return unary(g, FD_OP_silu, x, (fd_attr){0}); }
+fd_val fd_relu(fd_graph *g, fd_val x) { return unary(g, FD_OP_relu, x, (fd_attr){0}); }
+fd_val fd_max_pool(fd_graph *g, fd_val x, int window, int stride, int pad) {
+    return unary(g, FD_OP_max_pool, x, (fd_attr){.window = window, .stride = stride, .pad = pad, .pad_w = pad});
+}
+fd_val fd_avg_pool(fd_graph *g, fd_val x, int window, int stride, int pad) {
+    return unary(g, FD_OP_avg_pool, x, (fd_attr){.window = window, .stride = stride, .pad = pad, .pad_w = pad});
+}
 fd_val fd_attention(fd_graph *g, fd_val qkv, int heads) {
     return unary(g, FD_OP_attention, qkv, (fd_attr){.heads = heads});
 }
@@ -46,8 +59,14 @@ fd_val fd_add(fd_graph *g, fd_val x, fd_val y, float a, float b) {
 
 fd_val fd_scale(fd_graph *g, fd_val x, float a) { return unary(g, FD_OP_scale, x, (fd_attr){.a = a}); }
 
-fd_val fd_concat(fd_graph *g, fd_val x, fd_val y) {
-    fd_val in[] = {x, y};
+fd_val fd_concat(fd_graph *g, fd_val x, fd_val y) { return fd_concat_all(g, (fd_val[]){x, y}, 2); }
+
+fd_val fd_concat_all(fd_graph *g, const fd_val *x, int n) {
+    fd_val in[FD_CONCAT_MAX] = {0};
+    for (int k = 0; k < n && k < FD_CONCAT_MAX; k++) {
+        if (!x[k]) return 0;                     /* a failure before this: an absent operand would hide it */
+        in[k] = x[k];
+    }
     fd_attr a = {0};
     return fd_graph_node(g, FD_OP_concat, in, &a, NULL);
 }

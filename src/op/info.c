@@ -56,11 +56,14 @@ double fd_op_flops(const fd_graph *g, const fd_node *n) {
         double small = n->attr.up ? count : (double)fd_count(g->val[n->out[0]].s);
         return 2.0 * small * n->attr.ntaps * n->attr.ntaps;
     }
+    case FD_OP_max_pool: case FD_OP_avg_pool:
+        return (double)fd_count(g->val[n->out[0]].s) * n->attr.window * n->attr.window;
     case FD_OP_add:            return 3.0 * count;
     case FD_OP_scale:          return count;
     case FD_OP_mix_rows:       return count * (n->in[1] ? 3.0 : 1.0);
     case FD_OP_silu:           return 4.0 * count;
     case FD_OP_silu_bwd:       return 8.0 * count;
+    case FD_OP_relu: case FD_OP_relu_bwd: return count;
     case FD_OP_dropout:        return count;
     case FD_OP_softplus:       return 6.0 * count;
     case FD_OP_softplus_bwd:   return 6.0 * count;
@@ -79,10 +82,10 @@ double fd_op_flops(const fd_graph *g, const fd_node *n) {
 
 bool fd_op_in_place(fd_op op, int k) {
     switch (op) {
-    case FD_OP_silu: case FD_OP_scale: case FD_OP_dropout: case FD_OP_softplus:
+    case FD_OP_silu: case FD_OP_relu: case FD_OP_scale: case FD_OP_dropout: case FD_OP_softplus:
     case FD_OP_group_norm:             /* the statistics are complete before the first write */
         return k == 0;
-    case FD_OP_add: case FD_OP_silu_bwd: case FD_OP_softplus_bwd: case FD_OP_mix_rows:
+    case FD_OP_add: case FD_OP_silu_bwd: case FD_OP_relu_bwd: case FD_OP_softplus_bwd: case FD_OP_mix_rows:
     case FD_OP_group_norm_bwd:         /* all sums of a group are complete before its dx is written */
         return k == 0 || k == 1;
     case FD_OP_sq_err_bwd: case FD_OP_softmax_xent_bwd:

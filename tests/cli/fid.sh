@@ -48,6 +48,60 @@ for keep in 0 10 100 $((size / 2)) $((size - 1)); do
     refuse 1 "cut.npz" fid calc --images b.zip --ref cut.npz --net classifier.safetensors
 done
 
+# All metrics; the reference's features from its file, from the images, from ADM's form: the same numbers.
+numbers() { sed -e '/"seconds"/d' -e '/"path"/d' -e '/"data":/d' -e '/"data_digest"/d' out | sed -n '/"results"/,/}/p'; }
+good fid ref --data a.zip --net classifier.safetensors --dest features.npz --keep-features
+good fid calc --images b.zip --ref features.npz --net classifier.safetensors --metrics fd,kid,prdc,is,fd-infinity --json
+for key in fd400 kid400 kid400_subsets_mean kid400_subsets_std pr400_precision pr400_recall pr400_density pr400_coverage \
+    is400_mean is400_std fd400_infinity fd400_infinity_error; do
+    value $key | grep -q '^[-0-9]' || bad "no number $key"
+done
+numbers >all
+value pr400_precision | awk '{exit !($1 > 0.5 && $1 <= 1)}' || bad "precision of true images is $(value pr400_precision)"
+value fd400_infinity | awk -v fd="$(value fd400)" '{exit !($1 < fd)}' || bad "extrapolation does not lower the distance"
+for how in "--ref features.npz --batch 7" "--ref features.npz --threads 1" "--ref a.npz --data a.zip" "--data a.zip"; do
+    good fid calc --images b.zip $how --net classifier.safetensors --metrics fid,kid,prdc,is,fd-infinity --json
+    numbers >other
+    same all other
+done
+"$MAKE_NET" adm adm.npz features.npz gen.npz || bad "make_net adm"
+good fid calc --images b.zip --data gen.npz --net classifier.safetensors --metrics kid,prdc --json
+numbers >all
+good fid calc --images b.zip --ref adm.npz --net classifier.safetensors --metrics kid,prdc --json
+numbers >other
+same all other
+has "does not say what it was made from" err
+good fid calc --images b.zip --net classifier.safetensors --metrics is
+has "IS (classifier)" out
+refuse 2 "'speed' is none" fid calc --images b.zip --ref a.npz --net classifier.safetensors --metrics fd,speed
+refuse 2 "'' is none" fid calc --images b.zip --ref a.npz --net classifier.safetensors --metrics fd,
+refuse 2 "give the reference" fid calc --images b.zip --net classifier.safetensors
+refuse 2 "a.npz has not" fid calc --images b.zip --ref a.npz --net classifier.safetensors --metrics kid
+refuse 2 "only with --network" fid calc --images b.zip --ref a.npz --net classifier.safetensors --blocks 3
+refuse 2 "needs 1" fid calc --images b.zip --num 3 --ref features.npz --net classifier.safetensors --metrics prdc
+
+# Blocks of seeds, and lines in the run folder.
+mkdir run
+echo '{}' >run/training_options.json
+cp student.safetensors run/network-snapshot-000001.safetensors
+second=$(good fid calc --network student.safetensors --num 20 --seed 20 --ref a.npz --net classifier.safetensors --json
+    value fd20)
+good fid calc --network run/network-snapshot-000001.safetensors --num 20 --blocks 2 --ref a.npz --net classifier.safetensors --json
+[ "$(value fd20 | sed -n 3p)" = "$second" ] || bad "the second block gives $(value fd20 | sed -n 3p), alone it is $second"
+value fd20 | sed -n 2,3p | awk -v mean="$(value mean)" -v least="$(value value)" \
+    '{sum += $1; if (NR == 1 || $1 < low) low = $1} END {exit !(NR == 2 && low == least && (sum / 2 - mean) ^ 2 < 1e-20)}' ||
+    bad "minimum and mean do not belong to the blocks"
+[ "$(wc -l <run/metric-fd20.jsonl)" -eq 2 ] || bad "two blocks gave $(wc -l <run/metric-fd20.jsonl) lines"
+has '"snapshot_pkl": "network-snapshot-000001.safetensors"' run/metric-fd20.jsonl
+has "\"results\": {\"fd20\": $second}" run/metric-fd20.jsonl
+good fid calc --network run/network-snapshot-000001.safetensors --num 20 --ref features.npz --net classifier.safetensors \
+    --metrics fd,kid --no-record
+[ "$(ls run/*.jsonl | wc -l)" -eq 1 ] || bad "--no-record wrote"
+good fid calc --network run/network-snapshot-000001.safetensors --num 20 --ref features.npz --net classifier.safetensors \
+    --metrics kid
+has kid20_subsets_mean run/metric-kid20.jsonl
+absent metric-fd20.jsonl metric-fd40.jsonl
+
 # The exact judge: true pictures are all right, noise is not.
 good fid sprites --images a.zip --json
 [ "$(value valid_loose | head -1)" = 1.0 ] || bad "true sprites are valid at a rate of $(value valid_loose | head -1)"

@@ -9,6 +9,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!path) return 0;
     fd_status s = fd_reference_load(&ctx, path, &r);
     fuzz_judge(&ctx, s);
-    if (s == FD_OK) fd_reference_free(&r);
+    if (s == FD_OK) {
+        fuzz_judge(&ctx, fd_reference_load_features(&ctx, path, &r));
+        fd_reference_free(&r);
+    }
     return 0;
 }

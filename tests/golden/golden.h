@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "io/npy.h"
 #include "io/safetensors.h"
 #include "models/net.h"
 #include "train/optim.h"
@@ -80,6 +81,33 @@ void golden_compare_trained(golden *g, const char *prefix, const fd_params *p, c
  * must be noticed. */
 bool golden_is_import(const char *folder);
 bool golden_run_import(const golden_options *o, const char *folder, char *words, size_t size);
+
+/* Sets of files with an expected.json that are judged number by number (kind_metrics.c, kind_inception.c). */
+typedef struct golden_files {
+    const golden_options *o;
+    const char *folder;
+    json_t *expected;
+    fd_arena arena;               /* of the item at hand */
+    const char *item;             /* what is being judged: a file, a case, a picture */
+    const char *spoiled;          /* the item with the spoiled number */
+    bool noticed;                 /* that one was found wrong */
+    int items, compared, wrong;
+} golden_files;
+/* Begins an item: frees what the last one held. */
+void golden_item(golden_files *f, const char *item);
+void golden_wrong(golden_files *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* |ours - want[key]| <= relative |want| + absolute; a missing key is wrong. */
+void golden_near(golden_files *f, const json_t *want, const char *key, double ours, double relative, double absolute);
+/* folder/name in the arena of the item. */
+fd_status golden_npy(fd_ctx *ctx, golden_files *f, const char *name, fd_npy *out);
+/* Spoils v[i] under perturb unless something is spoiled already. */
+void golden_spoil_item(golden_files *f, float *v, int64_t i);
+
+typedef void golden_files_fn(golden_files *f);
+golden_files_fn golden_files_metrics, golden_files_npz, golden_files_inception;
+/* Is it one, and of which kind? NULL: no. */
+golden_files_fn *golden_files_kind(const char *folder);
+bool golden_run_files(const golden_options *o, const char *folder, char *words, size_t size);
 
 typedef fd_status golden_kind_fn(golden *g, fd_arena *arena);
 golden_kind_fn golden_kind_net, golden_kind_full, golden_kind_formula, golden_kind_grids, golden_kind_divergences,

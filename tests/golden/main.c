@@ -113,7 +113,8 @@ static void run_files(const char *folder) {
     double start = fd_now();
     const char *slash = strrchr(folder, '/');
     /* Without a tensor there is no number to spoil: such a set is left out then. */
-    bool good = golden_run_import(&options, folder, words, sizeof words);
+    bool good = golden_is_import(folder) ? golden_run_import(&options, folder, words, sizeof words)
+                                         : golden_run_files(&options, folder, words, sizeof words);
     printf("%s  %-28s %s  %.1f s\n", good ? "PASS" : "FAIL", slash && slash[1] ? slash + 1 : folder, words,
            fd_now() - start);
     if (good) passed++;
@@ -128,13 +129,30 @@ static bool has_file(const char *folder, const char *file) {
 
 static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 
+static bool is_files(const char *folder) { return golden_is_import(folder) || golden_files_kind(folder); }
+
+/* A folder of sets of files, such as fid/. */
+static bool holds_files(const char *folder) {
+    struct dirent **list;
+    int n = scandir(folder, &list, NULL, by_name);
+    bool yes = false;
+    for (int i = 0; i < n; i++) {
+        char path[4400];
+        snprintf(path, sizeof path, "%s/%s", folder, list[i]->d_name);
+        yes |= list[i]->d_name[0] != '.' && fd_is_folder(path) && is_files(path);
+        free(list[i]);
+    }
+    if (n >= 0) free(list);
+    return yes;
+}
+
 static void run_folder(const char *folder) {
     if (has_file(folder, "case.json")) {
         run_case(folder);
         return;
     }
     int before = passed + failed;
-    if (golden_is_import(folder)) run_files(folder);
+    if (is_files(folder)) run_files(folder);
     struct dirent **list;
     int n = scandir(folder, &list, NULL, by_name), cases = 0;
     for (int i = 0; i < n; i++) {
@@ -144,10 +162,10 @@ static void run_folder(const char *folder) {
             if (has_file(path, "case.json")) {
                 run_case(path);
                 cases++;
-            } else if (golden_is_import(path)) {
+            } else if (is_files(path) || holds_files(path)) {
                 run_folder(path);
-            } else if (!golden_is_import(folder)) {
-                printf("SKIP  %-28s no case.json of its own: it belongs to other tests (metrics, file formats)\n",
+            } else if (!is_files(folder)) {
+                printf("SKIP  %-28s no case.json of its own: it belongs to other tests (file formats)\n",
                        list[i]->d_name);
                 skipped++;
             }

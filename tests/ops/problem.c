@@ -123,10 +123,11 @@ static fd_val add_rows(setup *s, const char *name, int samples) {
 
 static fd_val build_conv2d(setup *s, int samples) {
     fd_val x = add_x(s, samples);
-    int64_t k = dim(s, "k", 1), c = dim(s, "c", 1), r = dim(s, "r", 3);
-    fd_val w = add_param(s, "weight", 4, k, c, r, r, 1 / sqrt((double)(c * r * r)), 0);
+    int64_t k = dim(s, "k", 1), c = dim(s, "c", 1), r = dim(s, "r", 3), q = dim(s, "s", (double)r);
+    fd_val w = add_param(s, "weight", 4, k, c, r, q, 1 / sqrt((double)(c * r * q)), 0);
     fd_val b = dim(s, "bias", 1) ? add_param(s, "bias", 1, k, 0, 0, 0, 1, 0) : 0;
-    fd_attr a = {.stride = (int)dim(s, "stride", 1), .pad = (int)dim(s, "pad", 0)};
+    fd_attr a = {.stride = (int)dim(s, "stride", 1), .pad = (int)dim(s, "pad", 0), .act = (int)dim(s, "relu", 0)};
+    a.pad_w = (int)dim(s, "padw", a.pad);
     a.dt = type_of(s->p, "to", in_type(s));
     a.dt_set = a.dt != in_type(s);
     fd_val in[] = {x, w, b};
@@ -160,6 +161,23 @@ static fd_val build_group_norm(setup *s, int samples) {
                          dim(s, "act", 0) != 0);
 }
 
+/* Values away from zero, so that finite differences do not cross the kink. */
+static fd_val build_relu(setup *s, int samples) {
+    fd_val x = add_x(s, samples);
+    float *v = s->in[0].data;
+    for (int64_t i = 0; i < fd_count(x_shape(s, samples)); i++) v[i] += v[i] < 0 ? -4 : 4;
+    for (int64_t i = 0; in_type(s) == FD_BF16 && i < fd_count(x_shape(s, samples)); i++)
+        v[i] = fd_bf16_to_f32(fd_f32_to_bf16(v[i]));
+    return fd_relu(s->g, x);
+}
+static fd_val build_pool(setup *s, int samples, fd_op op) {
+    fd_val x = add_x(s, samples);
+    fd_attr a = {.window = (int)dim(s, "r", 3), .stride = (int)dim(s, "stride", 1), .pad = (int)dim(s, "pad", 0)};
+    a.pad_w = (int)dim(s, "padw", a.pad);
+    return fd_graph_node(s->g, op, &x, &a, NULL);
+}
+static fd_val build_max_pool(setup *s, int samples) { return build_pool(s, samples, FD_OP_max_pool); }
+static fd_val build_avg_pool(setup *s, int samples) { return build_pool(s, samples, FD_OP_avg_pool); }
 static fd_val build_silu(setup *s, int samples) { return fd_silu(s->g, add_x(s, samples)); }
 static fd_val build_scale(setup *s, int samples) {
     return fd_scale(s->g, add_x(s, samples), (float)problem_number(s->p, "a", 0.7));
@@ -198,8 +216,13 @@ static fd_val build_add(setup *s, int samples) {
     return fd_add(s->g, x, y, (float)problem_number(s->p, "a", 1), (float)problem_number(s->p, "b", 1));
 }
 static fd_val build_concat(setup *s, int samples) {
-    fd_val x = add_x(s, samples);
-    return fd_concat(s->g, x, second(s, samples, dim(s, "k", 1)));
+    static const char *const name[FD_CONCAT_MAX] = {"x", "y", "x2", "x3", "x4", "x5"}, *const key[] = {"c", "k", "k2", "k3", "k4", "k5"};
+    fd_val x[FD_CONCAT_MAX] = {add_x(s, samples)};
+    fd_shape shape = x_shape(s, samples);
+    int n = 1;
+    for (; n < FD_CONCAT_MAX && (shape.c = dim(s, key[n], n < 2)) > 0; n++)
+        x[n] = add_input(s, name[n], shape, in_type(s), true);
+    return fd_concat_all(s->g, x, n);
 }
 static fd_val build_mix_rows(setup *s, int samples) {
     fd_val x = add_x(s, samples), a = add_rows(s, "a", samples), y = 0, b = 0;
@@ -246,7 +269,8 @@ static fd_val build_broadcast_hw(setup *s, int samples) {
 
 static fd_val (*const builder[FD_OP_COUNT])(setup *s, int samples) = {
     [FD_OP_conv2d] = build_conv2d, [FD_OP_linear] = build_linear, [FD_OP_group_norm] = build_group_norm,
-    [FD_OP_silu] = build_silu, [FD_OP_attention] = build_attention, [FD_OP_resample] = build_resample,
+    [FD_OP_silu] = build_silu, [FD_OP_relu] = build_relu, [FD_OP_max_pool] = build_max_pool,
+    [FD_OP_avg_pool] = build_avg_pool, [FD_OP_attention] = build_attention, [FD_OP_resample] = build_resample,
     [FD_OP_add] = build_add, [FD_OP_scale] = build_scale, [FD_OP_concat] = build_concat, [FD_OP_slice] = build_slice,
     [FD_OP_mix_rows] = build_mix_rows, [FD_OP_noise_embed] = build_noise_embed, [FD_OP_dropout] = build_dropout,
     [FD_OP_sq_err] = build_sq_err, [FD_OP_softplus] = build_softplus, [FD_OP_sum_rows] = build_sum_rows,

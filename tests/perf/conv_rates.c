@@ -82,7 +82,7 @@ static void measure(fd_ctx *ctx, const shape *s, int role, fd_dtype dt, fd_conv_
     fd_buf y = make(ctx, &a, ys, s->k < 8 ? FD_F32 : dt, block_of(s->k));
     fd_buf w = make(ctx, &a, (fd_shape){s->k, s->c, s->r, s->r}, FD_F32, 1);
     fd_buf b = make(ctx, &a, (fd_shape){1, s->k, 1, 1}, FD_F32, 1);
-    fd_call c = {.attr = {.stride = (int)s->stride, .pad = (int)pad, .h = (int)s->h, .w = (int)s->h},
+    fd_call c = {.attr = {.stride = (int)s->stride, .pad = (int)pad, .pad_w = (int)pad, .h = (int)s->h, .w = (int)s->h},
                  .threads = omp_get_max_threads()};
     fd_cpu_conv_algorithm(algorithm);
     version++;

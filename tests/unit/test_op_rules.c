@@ -46,7 +46,7 @@ static void expect(fd_op op, const char *shapes, fd_attr attr, const char *text)
 
 static void convolutions(void **state) {
     (void)state;
-    fd_attr a = {.stride = 1, .pad = 1}, none = {0};
+    fd_attr a = {.stride = 1, .pad = 1, .pad_w = 1}, none = {0};
     expect(FD_OP_conv2d, "2,3,8,8 16,3,3,3 1,16,1,1", a, NULL);
     expect(FD_OP_conv2d, "8,4,32,32 16,3,3,3 -", a,
            "conv2d in 'here': x must have as many channels as w has inputs: x [8,4,32,32], w [16,3,3,3]");
@@ -55,7 +55,7 @@ static void convolutions(void **state) {
     expect(FD_OP_conv2d, "2,3,8,8 16,3,3,3 -", none, "stride must be at least 1");
     expect(FD_OP_conv2d, "2,3,8,8i 16,3,3,3 -", a, "x must be f32 or bf16 and w f32: x [2,3,8,8] i32");
     expect(FD_OP_conv2d, "2,3,8,8 16,3,3,3b -", a, "w f32");
-    fd_attr size = {.stride = 2, .pad = 1, .h = 8, .w = 9};
+    fd_attr size = {.stride = 2, .pad = 1, .pad_w = 1, .h = 8, .w = 9};
     expect(FD_OP_conv2d_bwd_x, "2,16,4,4 16,3,4,4", size, NULL);
     size.h = 12;
     expect(FD_OP_conv2d_bwd_x, "2,16,4,4 16,3,4,4", size, "does not give dy");
@@ -100,6 +100,19 @@ static void moving_data(void **state) {
     expect(FD_OP_concat, "2,8,4,4 2,3,4,4", none, NULL);
     expect(FD_OP_concat, "2,8,4,4 1,8,4,4", none, "x and y must agree in samples");
     expect(FD_OP_concat, "2,8,4,4 2,8,4,4b", none, "the same type");
+    expect(FD_OP_concat, "2,8,4,4 2,3,4,4 2,1,4,4", none, NULL);
+    expect(FD_OP_concat, "2,8,4,4 2,3,4,4 2,1,5,4", none, "x and y must agree in samples");
+    expect(FD_OP_relu, "2,8,4,4i", none, "x must be f32 or bf16");
+    expect(FD_OP_relu_bwd, "2,8,4,4 2,8,4,5", none, "dy and y must have the same shape");
+    fd_attr pool = {.window = 3, .stride = 1, .pad = 1, .pad_w = 1};
+    expect(FD_OP_max_pool, "2,8,4,4", pool, NULL);
+    expect(FD_OP_avg_pool, "2,8,1,1", pool, NULL);
+    expect(FD_OP_max_pool, "2,8,4,4i", pool, "x must be f32 or bf16");
+    expect(FD_OP_max_pool, "2,8,4,4", none, "window and stride must be at least 1");
+    pool.pad_w = 2;
+    expect(FD_OP_avg_pool, "2,8,4,4", pool, "the border must be at most half a window");
+    pool.pad_w = 0;
+    expect(FD_OP_avg_pool, "2,8,4,2", pool, "the window is larger than the padded picture");
     expect(FD_OP_slice, "2,8,4,4", (fd_attr){.c0 = 4, .c1 = 9}, "the channels asked for are not all there");
     expect(FD_OP_slice, "2,8,4,4", (fd_attr){.c0 = 4, .c1 = 4}, "the channels asked for are not all there");
     expect(FD_OP_add, "2,8,4,4 2,8,4,5", none, "x and y must have the same shape");

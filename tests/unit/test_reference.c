@@ -20,7 +20,7 @@ static void test_round_trip(void **state) {
     double mu[2] = {1.5, -2}, sigma[4] = {2, 0.25, 0.25, 1};
     fd_reference r = {.d = 2, .mu = mu, .sigma = sigma}, back;
     r.from = (fd_provenance){.known = true, .n = 123, .data = "a \"set\"", .features = "net", .resolution = 16,
-                             .resize = FD_RESIZE_NONE, .uint8_rule = FD_UINT8_RULE, .tool = "fdistill test"};
+                             .resize = FD_RESIZE_NONE, .uint8_rule = FD_UINT8_RULE, .codec = "JPEG", .tool = "fdistill test"};
     memset(r.from.data_digest, 'a', 64);
     memset(r.from.features_digest, 'b', 64);
     assert_int_equal(fd_reference_save(&ctx, path, &r), FD_OK);
@@ -32,6 +32,7 @@ static void test_round_trip(void **state) {
     assert_string_equal(back.from.data, r.from.data);
     assert_string_equal(back.from.features_digest, r.from.features_digest);
     assert_string_equal(back.from.uint8_rule, FD_UINT8_RULE);
+    assert_string_equal(back.from.codec, "JPEG");
     fd_reference_free(&back);
 }
 
@@ -90,9 +91,49 @@ static void test_others(void **state) {
     fd_reference_free(&r);
 }
 
+/* Features of the single pictures, and the spatial moments of ADM's references. */
+static void test_more(void **state) {
+    (void)state;
+    static fd_ctx ctx;
+    double mu[2] = {1.5, -2}, sigma[4] = {2, 0.25, 0.25, 1}, bad[4] = {1, 0, 0, -1};
+    float features[6] = {1, 2, 3, 4, 5, 6};
+    fd_reference r = {.d = 2, .mu = mu, .sigma = sigma, .features = features, .nfeatures = 3,
+                      .from = {.n = 3}}, back;
+    assert_int_equal(fd_reference_save(&ctx, path, &r), FD_OK);
+    assert_int_equal(fd_reference_load(&ctx, path, &back), FD_OK);
+    assert_null(back.features);
+    assert_int_equal(fd_reference_load_features(&ctx, path, &back), FD_OK);
+    assert_int_equal(back.nfeatures, 3);
+    assert_memory_equal(back.features, features, sizeof features);
+    fd_reference_free(&back);
+    r.features = NULL;
+    assert_int_equal(fd_reference_save(&ctx, path, &r), FD_OK);
+    assert_int_equal(fd_reference_load(&ctx, path, &back), FD_OK);
+    assert_int_equal(fd_reference_load_features(&ctx, path, &back), FD_OK);
+    assert_null(back.features);
+    fd_reference_free(&back);
+    fd_npz_entry e[5] = {{"mu", {.dtype = FD_NPY_F8, .rank = 1, .dim = {2}, .data = mu}},
+                         {"sigma", {.dtype = FD_NPY_F8, .rank = 2, .dim = {2, 2}, .data = sigma}},
+                         {"mu_s", {.dtype = FD_NPY_F8, .rank = 1, .dim = {1}, .data = mu}},
+                         {"sigma_s", {.dtype = FD_NPY_F8, .rank = 2, .dim = {1, 1}, .data = sigma}},
+                         {"fdistill_features", {.dtype = FD_NPY_F4, .rank = 2, .dim = {2, 3}, .data = features}}};
+    assert_int_equal(fd_npz_write(&ctx, path, e, 5), FD_OK);
+    assert_int_equal(fd_reference_load(&ctx, path, &back), FD_OK);
+    assert_int_equal(back.ds, 1);
+    assert_true(back.mu_s[0] == mu[0] && back.sigma_s[0] == sigma[0]);
+    refused(&ctx, fd_reference_load_features(&ctx, path, &back), "2 features per picture");
+    fd_reference_free(&back);
+    fd_clear(&ctx);
+    e[2].array.dim[0] = 2;
+    e[3].array = (fd_npy){.dtype = FD_NPY_F8, .rank = 2, .dim = {2, 2}, .data = bad};
+    assert_int_equal(fd_npz_write(&ctx, path, e, 5), FD_OK);
+    refused(&ctx, fd_reference_load(&ctx, path, &back), "sigma_s has a negative variance");
+}
+
 int main(void) {
     snprintf(path, sizeof path, "/tmp/fd-test-reference-%d.npz", (int)getpid());
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_others)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_others),
+                                       cmocka_unit_test(test_more)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
     return failed;

@@ -27,23 +27,23 @@ static float *normals(uint64_t stream, int64_t n) {
     return p;
 }
 
-typedef struct { int64_t c, k, h, w; int block; } shape;
-static const shape shapes[] = {{256, 256, 8, 8, 16}, {512, 64, 16, 16, 16}, {48, 80, 9, 7, 16}, {24, 40, 6, 6, 8},
-                               {128, 128, 8, 8, 128}};
+typedef struct { int64_t c, k, h, w; int block; fd_dtype dt; } shape;
+static const shape shapes[] = {{256, 256, 8, 8, 16, FD_F32}, {512, 64, 16, 16, 16, FD_F32}, {48, 80, 9, 7, 16, FD_F32},
+                               {24, 40, 6, 6, 8, FD_F32}, {128, 128, 8, 8, 128, FD_F32}};
 
-/* Runs the first n images; returns y, or dx for backward. */
+/* Runs the first n images; returns y, or dx for backward. x and the result are numbers of s->dt. */
 static float *convolve(const shape *s, bool backward, const float *x, const float *w, const float *b, int64_t n,
                        int threads, const char *algo) {
     const fd_kernel *kernel = backward ? &fd_cpu_conv2d_bwd_x : &fd_cpu_conv2d;
     static uint64_t version = 1;
     int64_t in = backward ? s->k : s->c, out = backward ? s->c : s->k;
     float *y = fd_arena_alloc(&ctx, &arena, (size_t)(n * out * s->h * s->w) * sizeof(float));
-    fd_call c = {.attr = {.stride = 1, .pad = 1, .h = (int)s->h, .w = (int)s->w}, .threads = threads};
+    fd_call c = {.attr = {.stride = 1, .pad = 1, .pad_w = 1, .h = (int)s->h, .w = (int)s->w}, .threads = threads};
     int in_block = s->block > 16 ? (int)in : s->block, out_block = s->block > 16 ? (int)out : s->block;
-    c.in[0] = (fd_buf){NULL, {n, in, s->h, s->w}, in_block, FD_F32};
+    c.in[0] = (fd_buf){NULL, {n, in, s->h, s->w}, in_block, s->dt};
     c.in[1] = (fd_buf){NULL, {s->k, s->c, 3, 3}, 1, FD_F32};
     if (b) c.in[2] = (fd_buf){NULL, {1, s->k, 1, 1}, 1, FD_F32};
-    c.out[0] = (fd_buf){NULL, {n, out, s->h, s->w}, out_block, FD_F32};
+    c.out[0] = (fd_buf){NULL, {n, out, s->h, s->w}, out_block, s->dt};
     c.version[1] = &version;
     ok(kernel->prepare(&ctx, &c));
     assert_true(!algo || strstr(c.algo, algo));
@@ -114,7 +114,35 @@ static void error(void **state) {
     fd_cpu_conv_algorithm(FD_CONV_AUTO);
 }
 
+/* Pictures of four tiles in bf16: the direct algorithm where the processor has bf16 products, at any batch, with the same
+ * bits; the two algorithms differ by the roundings of bf16, 2^-9 of the result and as much of every weight. */
+static void few_tiles(void **state) {
+    (void)state;
+    const shape s = {256, 256, 8, 8, 16, FD_BF16};
+    const int64_t each = 256 * 64, most = 8;
+    float *wide = normals(1, most * each), *w = normals(2, 256 * 256 * 9), *b = normals(3, 256);
+    uint16_t *x = fd_arena_alloc(&ctx, &arena, (size_t)(most * each) * sizeof *x);
+    assert_non_null(x);
+    for (int64_t i = 0; i < most * each; i++) x[i] = fd_f32_to_bf16(wide[i]);
+    const char *algo = fd_cpu_has_bf16() ? "bf16" : "winograd";
+    const uint16_t *want = (uint16_t *)convolve(&s, false, (float *)x, w, b, most, 2, algo);
+    const uint16_t *one = (uint16_t *)convolve(&s, false, (float *)x, w, b, 1, 1, algo);
+    assert_memory_equal(want, one, (size_t)each * sizeof *one);
+    fd_cpu_conv_algorithm(FD_CONV_WINOGRAD);
+    const uint16_t *other = (uint16_t *)convolve(&s, false, (float *)x, w, b, 1, 2, "winograd");
+    fd_cpu_conv_algorithm(FD_CONV_AUTO);
+    double apart = 0, size = 0;
+    for (int64_t i = 0; i < each; i++) {
+        double d = fd_bf16_to_f32(one[i]) - fd_bf16_to_f32(other[i]), o = fd_bf16_to_f32(other[i]);
+        apart += d * d;
+        size += o * o;
+    }
+    print_message("direct in bf16 and Winograd: %.2g apart\n", sqrt(apart / size));
+    assert_true(sqrt(apart / size) < 4e-3);
+    fd_arena_free(&arena);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits), cmocka_unit_test(error)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits), cmocka_unit_test(few_tiles), cmocka_unit_test(error)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

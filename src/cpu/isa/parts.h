@@ -37,7 +37,7 @@ void FD_ISA(wino_input)(float *v, int64_t fs, const fd_tile *t);
 void FD_ISA(wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int64_t n);
 void FD_ISA(wino_gradient)(float *v, int64_t fs, const fd_tile *t, float *sum);
 void FD_ISA(wino_weights_gradient)(float *dw, const float *m, int64_t fs, int64_t n);
-void FD_ISA(wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias);
+void FD_ISA(wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias, int relu);
 double FD_ISA(multiply_adds)(int64_t n, float *keep);
 extern const fd_rows FD_ISA(fd_rows);
 

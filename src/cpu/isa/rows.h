@@ -14,7 +14,7 @@ typedef struct fd_tile {
     int64_t step;           /* elements from pixel to pixel */
     int64_t half, plane;    /* ... to channel 8 (8: all in a row; 0: there are only 8); from channel to channel if not 0 */
     int channels;           /* if plane is not 0: how many there are */
-    int h, w, y, x;         /* size of the picture, first output pixel of the tile */
+    int h, w, y, x;         /* size of the picture, first pixel of the tile: without the margin */
     fd_dtype dt;
 } fd_tile;
 
@@ -80,10 +80,10 @@ typedef struct fd_rows {
     int strip;      /* columns that gemm takes at a time */
 
     /* Winograd (isa/winograd.c): transforms to and from the 36 numbers of a tile, which lie fs apart, each for 16
-     * channels in a row. Input tile to v; m + bias[16] to the tile; tile of the output gradient to v, its 16 pixels
-     * added to sum[16]. */
+     * channels in a row. Input tile to v; m + bias[16], with relu what is positive of it, to the tile; tile of the
+     * output gradient to v, its 16 pixels added to sum[16]. */
     void (*wino_input)(float *v, int64_t fs, const fd_tile *t);
-    void (*wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias);
+    void (*wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias, int relu);
     void (*wino_gradient)(float *v, int64_t fs, const fd_tile *t, float *sum);
     /* weights g[9][ldg] of one input channel for n outputs, a multiple of 16 */
     void (*wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int64_t n);

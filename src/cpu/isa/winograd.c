@@ -186,7 +186,9 @@ void FD_ISA(wino_input)(float *v, int64_t fs, const fd_tile *t) {
     else FOR_LAYOUT(input, v, fs, t, 0);
 }
 
-ALWAYS void output(const fd_tile *t, const float *m, int64_t fs, const float *bias, int inside, int bf16, int layout) {
+ALWAYS void output(const fd_tile *t, const float *m, int64_t fs, const float *bias, int relu, int inside, int bf16,
+                   int layout) {
+    const vf least = vset(relu ? 0 : -__builtin_inff());
     for (int part = 0; part < 16 / VL; part++) {
         vf mid[4][6], b = vload(bias + part * VL);
 #pragma GCC unroll 6
@@ -206,14 +208,14 @@ ALWAYS void output(const fd_tile *t, const float *m, int64_t fs, const float *bi
 #pragma GCC unroll 4
             for (int j = 0; j < 4; j++)
                 if (inside || t->x + j < t->w)
-                    pixel_put(t, (int64_t)(t->y + i) * t->w + t->x + j, bf16, layout, part, r[j] + b);
+                    pixel_put(t, (int64_t)(t->y + i) * t->w + t->x + j, bf16, layout, part, vmax(least, r[j] + b));
         }
     }
 }
 
-void FD_ISA(wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias) {
-    if (t->y + 4 <= t->h && t->x + 4 <= t->w) FOR_LAYOUT(output, t, m, fs, bias, 1);
-    else FOR_LAYOUT(output, t, m, fs, bias, 0);
+void FD_ISA(wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias, int relu) {
+    if (t->y + 4 <= t->h && t->x + 4 <= t->w) FOR_LAYOUT(output, t, m, fs, bias, relu, 1);
+    else FOR_LAYOUT(output, t, m, fs, bias, relu, 0);
 }
 
 ALWAYS void gradient(float *v, int64_t fs, const fd_tile *t, float *sum, int inside, int bf16, int layout) {
