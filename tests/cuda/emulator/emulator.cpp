@@ -60,7 +60,7 @@ struct thread {
 };
 
 static std::vector<thread> threads;
-static std::vector<fiber *> idle;
+static std::vector<fiber *> &idle = *new std::vector<fiber *>;      /* never destroyed: the fibers stay reachable */
 static fiber host;
 static int current = -1;
 static const std::function<void()> *body;
