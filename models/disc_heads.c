@@ -19,6 +19,8 @@ static int group_count(int c) {
     return g;
 }
 
+int fd_heads_group_channels(int width) { return width / group_count(width); }
+
 static fd_val conv(fd_nn *nn, int *index, fd_val x, int cout, int k, int stride, int pad) {
     char name[16];
     if (!x) return 0;

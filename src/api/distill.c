@@ -16,8 +16,8 @@ static fdistill_distill_options defaults(void) {
         .r1_weight = m->r1_weight, .r1_alpha = m->r1_alpha, .guidance = m->guidance,
         .fake_edm_weight = m->fake_edm_weight, .sigma_min = m->sigma_min, .sigma_max = m->sigma_max, .rho = m->rho,
         .ratio_bins = m->ratio.bins, .ratio_spacing = fd_spacing_name(m->ratio.spacing),
-        .ratio_ema = (double)m->ratio.ema, .logit_clamp = (double)m->ratio.logit_clamp,
-        .ratio_min = (double)m->ratio.r_min, .ratio_max = (double)m->ratio.r_max,
+        .ratio_ema = m->ratio.ema, .logit_clamp = m->ratio.logit_clamp,
+        .ratio_min = m->ratio.r_min, .ratio_max = m->ratio.r_max,
         .normalise_bins = m->ratio.normalise_bins, .normalise_h = m->ratio.normalise_h, .head_width = m->head_width,
         .cond = j->cond, .xflip = j->xflip, .max_size = j->max_size, .images = (int64_t)j->duration,
         .batch = j->batch, .batch_gpu = j->batch_gpu, .seed = j->seed, .lr = d.lr.lr, .fake_lr = d.fake_lr.lr,
@@ -116,10 +116,10 @@ static fd_status translate(fd_ctx *c, const fdistill_distill_options *o, char *f
     m->ntaps = o->ntaps;
     memcpy(m->taps, o->taps, sizeof m->taps);
     r->bins = o->ratio_bins;
-    r->ema = (float)o->ratio_ema;
-    r->logit_clamp = (float)o->logit_clamp;
-    r->r_min = (float)o->ratio_min;
-    r->r_max = (float)o->ratio_max;
+    r->ema = o->ratio_ema;
+    r->logit_clamp = o->logit_clamp;
+    r->r_min = o->ratio_min;
+    r->r_max = o->ratio_max;
     r->normalise_bins = o->normalise_bins;
     r->normalise_h = o->normalise_h;
     d.lr = d.fake_lr = d.heads_lr = lr;

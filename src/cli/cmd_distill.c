@@ -17,7 +17,6 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
     fd_job_extra x = fd_job_extra_of(&t.job, &t.lr);
     const char *divergence = m->divergence ? m->divergence->name : "js";
     int spacing = r->spacing, fake_weight = m->fake_edm_weight;
-    double logit_clamp = r->logit_clamp, r_min = r->r_min, r_max = r->r_max, ratio_ema = r->ema;
     bool iterations_given = false;
     fd_option o[] = {
         {.name = "teacher", .type = FD_OPT_TEXT, .to = &t.teacher, .value = "FILE", .required = true,
@@ -47,13 +46,13 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
          .help = "Bins of t that the density ratio is normalised in.", .group = "Density ratio"},
         {.name = "ratio-spacing", .type = FD_OPT_ENUM, .to = &spacing, .value = "NAME", .words = spacings,
          .help = "How the bins are spaced."},
-        {.name = "ratio-ema", .type = FD_OPT_DOUBLE, .to = &ratio_ema, .value = "X", .lo = 0, .hi = 0.9999,
+        {.name = "ratio-ema", .type = FD_OPT_DOUBLE, .to = &r->ema, .value = "X", .lo = 0, .hi = 0.9999,
          .help = "Share of a bin's old average that is kept."},
-        {.name = "logit-clamp", .type = FD_OPT_DOUBLE, .to = &logit_clamp, .value = "X", .lo = 0.1, .hi = 80,
+        {.name = "logit-clamp", .type = FD_OPT_DOUBLE, .to = &r->logit_clamp, .value = "X", .lo = 0.1, .hi = 80,
          .help = "Logits are clamped to this."},
-        {.name = "ratio-min", .type = FD_OPT_DOUBLE, .to = &r_min, .value = "X", .lo = 1e-6, .hi = 1,
+        {.name = "ratio-min", .type = FD_OPT_DOUBLE, .to = &r->r_min, .value = "X", .lo = 1e-6, .hi = 1,
          .help = "Least ratio."},
-        {.name = "ratio-max", .type = FD_OPT_DOUBLE, .to = &r_max, .value = "X", .lo = 1, .hi = 1e6,
+        {.name = "ratio-max", .type = FD_OPT_DOUBLE, .to = &r->r_max, .value = "X", .lo = 1, .hi = 1e6,
          .help = "Greatest ratio."},
         {.name = "normalise-bins", .type = FD_OPT_FLAG, .to = &r->normalise_bins,
          .help = "Divide the ratio by the average of its bin."},
@@ -100,10 +99,6 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
     if (a.helped) return FD_OK;
     FD_TRY(fd_divergence_find(ctx, divergence, &m->divergence));
     r->spacing = (fd_spacing)spacing;
-    r->logit_clamp = (float)logit_clamp;
-    r->r_min = (float)r_min;
-    r->r_max = (float)r_max;
-    r->ema = (float)ratio_ema;
     m->fake_edm_weight = fake_weight == 1;
     r->t_min = m->sigma_min;
     r->t_max = m->sigma_max;

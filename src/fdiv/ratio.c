@@ -20,7 +20,7 @@ const char *fd_spacing_name(fd_spacing s) {
 }
 
 fd_ratio_config fd_ratio_defaults(void) {
-    return (fd_ratio_config){.logit_clamp = 10, .r_min = 0.1f, .r_max = 20, .bins = 10, .spacing = FD_SPACING_SIGMA,
+    return (fd_ratio_config){.logit_clamp = 10, .r_min = 0.1, .r_max = 20, .bins = 10, .spacing = FD_SPACING_SIGMA,
                              .ema = 0, .t_min = 0.002, .t_max = 80, .rho = 7,
                              .normalise_bins = true, .normalise_h = true};
 }
@@ -93,17 +93,18 @@ fd_status fd_ratio_apply(fd_ctx *ctx, fd_ratio *r, const fd_divergence *d, const
     /* stage 1, sample by sample; h holds the clamped r for the moment */
     double sum[FD_RATIO_BINS_MAX] = {0}, logit_sum = 0, logit_sq = 0, r_sum = 0;
     int64_t count[FD_RATIO_BINS_MAX] = {0}, low = 0, high = 0;
+    const float clamp = (float)c->logit_clamp, r_min = (float)c->r_min, r_max = (float)c->r_max;
     double shift = head_mean(logits, heads);               /* keeps the variance free of cancellation */
     for (int64_t i = 0; i < n; i++) {
         float mean = head_mean(logits + i * heads, heads);
-        float l = clampf(mean, -c->logit_clamp, c->logit_clamp);
-        float raw = expf(l), kept = clampf(raw, c->r_min, c->r_max);
+        float l = clampf(mean, -clamp, clamp);
+        float raw = expf(l), kept = clampf(raw, r_min, r_max);
         int k = fd_ratio_bin(r, t[i]);
         sum[k] += kept;
         count[k]++;
         r_sum += kept;
-        low += raw < c->r_min || mean < -c->logit_clamp;
-        high += raw > c->r_max || mean > c->logit_clamp;
+        low += raw < r_min || mean < -clamp;
+        high += raw > r_max || mean > clamp;
         logit_sum += mean - shift;
         logit_sq += (mean - shift) * (mean - shift);
         h[i] = kept;

@@ -26,10 +26,10 @@ typedef enum {
 } fd_spacing;
 
 typedef struct {
-    float logit_clamp, r_min, r_max;   /* 10, 0.1, 20 */
+    double logit_clamp, r_min, r_max;  /* 10, 0.1, 20 */
     int bins;                          /* 1 … FD_RATIO_BINS_MAX */
     fd_spacing spacing;
-    float ema;                         /* share of the old average kept, in [0, 1) */
+    double ema;                        /* share of the old average kept, in [0, 1) */
     double t_min, t_max;               /* 0.002, 80 */
     double rho;                        /* of the grid t is drawn from; matters for quantile spacing only */
     bool normalise_bins, normalise_h;  /* steps 3 and 4 */

@@ -181,10 +181,10 @@ static json_t *method_json(const distillation *r) {
     json_object_set_new(o, "head_width", json_integer(m->head_width));
     json_object_set_new(ratio, "bins", json_integer(m->ratio.bins));
     json_object_set_new(ratio, "spacing", json_string(fd_spacing_name(m->ratio.spacing)));
-    set_number(ratio, "ema", (double)m->ratio.ema);
-    set_number(ratio, "logit_clamp", (double)m->ratio.logit_clamp);
-    set_number(ratio, "r_min", (double)m->ratio.r_min);
-    set_number(ratio, "r_max", (double)m->ratio.r_max);
+    set_number(ratio, "ema", m->ratio.ema);
+    set_number(ratio, "logit_clamp", m->ratio.logit_clamp);
+    set_number(ratio, "r_min", m->ratio.r_min);
+    set_number(ratio, "r_max", m->ratio.r_max);
     json_object_set_new(ratio, "normalise_bins", json_boolean(m->ratio.normalise_bins));
     json_object_set_new(ratio, "normalise_h", json_boolean(m->ratio.normalise_h));
     json_object_set_new(o, "ratio", ratio);
@@ -286,6 +286,19 @@ static fd_status log_skipped(fd_ctx *ctx, distillation *r, const fd_iteration *i
                       it->culprit_op ? it->culprit_op : "no layer");
 }
 
+/* The published rule for the heads' norms suits 256 channels and 16, but not all between. */
+static fd_status log_weak_heads(fd_ctx *ctx, distillation *r) {
+    const fd_net_config *c = &r->nets.heads->config;
+    for (int i = 0; i < c->ntap; i++) {
+        int width = c->head_width ? c->head_width : c->tap_channels[i], together = fd_heads_group_channels(width);
+        if (together > 2) continue;
+        FD_TRY(fd_run_log(ctx, &r->job.run, "heads of %d channels learn badly: their norms take %d channels together, and "
+                          "the last has one pixel of each; --head-width 32, 128 or 256 does better", width, together));
+        break;
+    }
+    return FD_OK;
+}
+
 static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     distillation *r = job->self;
     const fd_distill_options *o = r->o;
@@ -294,6 +307,7 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     double beta[FD_EMAS_MAX], images = job->count.images;
     fd_distill_batch b;
     fd_iteration it;
+    if (images <= 0 && r->nets.heads) FD_TRY(log_weak_heads(ctx, r));
     FD_TRY(draw_batch(ctx, r, (uint64_t)images, &b));
     for (int k = 0; k < FD_TRAINED_NETS; k++)
         adam[k] = (fd_adam){fd_lr_at(lr[k], images, o->job.duration), o->beta1, o->beta2, o->eps, o->weight_decay};

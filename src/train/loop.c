@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "io/json.h"
 #include "run/twin.h"
+#include "train/run_find.h"
 
 #define STATE_NAME "training-state-%06" PRId64 ".safetensors"
 #define STATE_PREFIX "training-state-"
@@ -28,53 +29,6 @@ double fd_lr_at(const fd_lr *s, double images, double duration) {
 
 /* ---- the folder ------------------------------------------------------------------------------------------------- */
 
-/* The options that must agree on resume, as one line of text. */
-static char *fixed_options(fd_ctx *ctx, fd_arena *a, const json_t *options) {
-    json_t *copy = json_deep_copy(options);
-    json_object_del(copy, "run");
-    char *text = copy ? fd_json_dump(ctx, a, copy, 0) : NULL;
-    json_decref(copy);
-    return text;
-}
-
-/* Is `folder` a run with the same fixed options? Unreadable or foreign folders are simply not ours. */
-static bool same_run(const char *folder, const char *fixed) {
-    fd_ctx quiet = {0};
-    fd_arena a = {0};
-    char path[4096];
-    json_t *theirs = NULL;
-    bool same = false;
-    if (snprintf(path, sizeof path, "%s/training_options.json", folder) < (int)sizeof path && fd_file_exists(path) &&
-        fd_json_load(&quiet, path, &theirs) == FD_OK) {
-        char *text = fixed_options(&quiet, &a, theirs);
-        same = text && strcmp(text, fixed) == 0;
-        json_decref(theirs);
-    }
-    fd_arena_free(&a);
-    return same;
-}
-
-/* The newest matching run folder under outdir, or "" . */
-static void find_run(const fd_job *job, const char *fixed, char out[4096]) {
-    long best = -1;
-    out[0] = 0;
-    if (job->o->nosubdir) {
-        if (same_run(job->o->outdir, fixed)) snprintf(out, 4096, "%s", job->o->outdir);
-        return;
-    }
-    DIR *d = opendir(job->o->outdir);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char path[4096], *end;
-        long number = strtol(e->d_name, &end, 10);
-        if (end != e->d_name + 5 || *end != '-' || number <= best) continue;
-        if (snprintf(path, sizeof path, "%s/%s", job->o->outdir, e->d_name) >= (int)sizeof path) continue;
-        if (!same_run(path, fixed)) continue;
-        best = number;
-        memcpy(out, path, sizeof path);
-    }
-    if (d) closedir(d);
-}
-
 static fd_status load_newest(fd_ctx *ctx, fd_job *job, const char *fixed) {
     char path[4096];
     int64_t kimg = fd_newest_numbered(job->run.path, STATE_PREFIX, STATE_SUFFIX);
@@ -85,14 +39,15 @@ static fd_status load_newest(fd_ctx *ctx, fd_job *job, const char *fixed) {
 }
 
 static fd_status open_folder(fd_ctx *ctx, fd_job *job, const char *fixed) {
-    char found[4096] = "";
-    if (job->o->resume) find_run(job, fixed, found);
-    if (found[0]) {
-        FD_TRY(fd_run_resume(ctx, found, &job->run));
+    fd_run_search found;
+    FD_TRY(fd_run_find(ctx, job->o->outdir, job->o->nosubdir, job->o->resume, job->options, &found));
+    if (found.path[0]) {
+        FD_TRY(fd_run_resume(ctx, found.path, &job->run));
         return load_newest(ctx, job, fixed);
     }
     FD_TRY(fd_run_create(ctx, job->o->outdir, job->description, job->o->nosubdir, &job->run));
-    return fd_run_save_options(ctx, &job->run, job->options);
+    FD_TRY(fd_run_save_options(ctx, &job->run, job->options));
+    return found.other[0] ? fd_run_log(ctx, &job->run, "A new run, not a resumed one: %s", found.other) : FD_OK;
 }
 
 /* ---- saving ----------------------------------------------------------------------------------------------------- */
@@ -236,7 +191,7 @@ static fd_status run_to_end(fd_ctx *ctx, fd_job *job, const char *fixed) {
 
 fd_status fd_job_run(fd_ctx *ctx, fd_job *job) {
     fd_arena a = {0};
-    char *fixed = fixed_options(ctx, &a, job->options);
+    char *fixed = fd_run_fixed_options(ctx, &a, job->options);
     if (!fixed) return FD_E_NOMEM;
     fd_status s = fd_state_add(ctx, &job->state, "counters", FD_ST_F64, &job->count,
                                (int64_t)(sizeof job->count / sizeof(double)));

@@ -74,7 +74,7 @@ static fd_status open_setting(golden *g, fd_arena *a, setting *s) {
     s->method = fd_distill_method_defaults();
     FD_TRY(golden_number(g, g->config, "lambda_gan", &s->method.gan_weight));
     FD_TRY(golden_number(g, g->config, "ratio_ema", &ema));
-    s->method.ratio.ema = (float)ema;
+    s->method.ratio.ema = ema;
     FD_TRY(load_nets(g, s));
     return load_batch(g, a, s);
 }

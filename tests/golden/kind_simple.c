@@ -187,7 +187,7 @@ static fd_status ratio_calls(golden *g, fd_arena *a, const float *logits, const 
     FD_NEW(g->ctx, a, s.bin_index, batch);
     s.l_mean = v, s.l_clamped = v + batch, s.r_exp = v + 2 * batch, s.r_clamped = v + 3 * batch;
     s.r_normalised = v + 4 * batch, s.h_raw = v + 5 * batch;
-    c.ema = (float)ema;
+    c.ema = ema;
     FD_TRY(fd_ratio_init(g->ctx, &c, &r));
     for (int k = 0; k < calls; k++) {
         char pre[64], name[128];
