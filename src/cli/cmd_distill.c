@@ -4,6 +4,7 @@
 #include "base/interrupt.h"
 #include "cli/commands.h"
 #include "cli/job_options.h"
+#include "cli/run_metric.h"
 #include "cli/sampling.h"
 #include "train/distill.h"
 
@@ -15,6 +16,7 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
     fd_distill_method *m = &t.method;
     fd_ratio_config *r = &m->ratio;
     fd_job_extra x = fd_job_extra_of(&t.job, &t.lr);
+    fd_run_metric_options metric = FD_RUN_METRIC_DEFAULTS;
     const char *divergence = m->divergence ? m->divergence->name : "js";
     int spacing = r->spacing, fake_weight = m->fake_edm_weight;
     bool iterations_given = false;
@@ -84,6 +86,7 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
         {.name = "dropout", .type = FD_OPT_DOUBLE, .to = &t.dropout, .value = "P", .lo = 0, .hi = 0.99,
          .help = "Dropout of the student."},
         FD_JOB_ROWS(t.job, x),
+        FD_RUN_METRIC_ROWS(metric),
     };
     for (int i = 0; i < (int)FD_COUNT(o); i++)
         if (!strcmp(o[i].name, "iterations")) o[i].given = &iterations_given;
@@ -108,6 +111,7 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
     fd_lr *const lr[] = {&t.lr, &t.fake_lr, &t.heads_lr};
     fd_job_resolve(&t.job, &x, iterations_given, lr, 3);
     FD_TRY(fd_device_open(ctx, x.device, &t.job.backend));
+    FD_TRY(fd_run_metric_attach(ctx, &metric, x.device, &t.job));
     fd_interrupt_install();
     return fd_distill(ctx, &t);
 }

@@ -4,6 +4,7 @@
 #include "base/interrupt.h"
 #include "cli/commands.h"
 #include "cli/job_options.h"
+#include "cli/run_metric.h"
 #include "cli/sampling.h"
 #include "train/train.h"
 
@@ -39,10 +40,12 @@ static fd_status configure(fd_ctx *ctx, const net_flags *f, double label_dropout
 fd_status fd_cmd_train(fd_ctx *ctx, int argc, char **argv) {
     fd_train_options t = fd_train_defaults();
     fd_job_extra x = fd_job_extra_of(&t.job, &t.lr);
+    fd_run_metric_options metric = FD_RUN_METRIC_DEFAULTS;
     net_flags f = {.cbase = 128, .blocks = 4, .dropout = 0.13};
     bool iterations_given = false;
     fd_option o[] = {
         FD_JOB_ROWS(t.job, x),
+        FD_RUN_METRIC_ROWS(metric),
         {.name = "arch", .type = FD_OPT_ENUM, .to = &f.arch, .value = "NAME", .words = archs, .group = "Network",
          .help = "Architecture; the options below override its published sizes."},
         {.name = "cbase", .type = FD_OPT_INT, .to = &f.cbase, .value = "N", .lo = 4, .hi = 4096,
@@ -100,6 +103,7 @@ fd_status fd_cmd_train(fd_ctx *ctx, int argc, char **argv) {
     fd_job_resolve(&t.job, &x, iterations_given, lr, 1);
     FD_TRY(configure(ctx, &f, t.label_dropout, &t.net));
     FD_TRY(fd_device_open(ctx, x.device, &t.job.backend));
+    FD_TRY(fd_run_metric_attach(ctx, &metric, x.device, &t.job));
     fd_interrupt_install();
     return fd_train(ctx, &t);
 }

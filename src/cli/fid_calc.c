@@ -4,17 +4,10 @@
 
 #include "base/interrupt.h"
 #include "base/progress.h"
-#include "cli/fid_report.h"
-#include "eval/scores.h"
+#include "cli/fid_calc.h"
 #include "io/npy.h"
 
-typedef struct {
-    const char *ref_path, *data_path, *net_path, *metrics;
-    int resize, blocks;
-    bool json, record;
-    fd_fid_input input;
-    fd_score_spec spec;
-} options;
+typedef fd_fid_calc_options options;
 
 /* What is open during a calculation. */
 typedef struct {
@@ -23,7 +16,7 @@ typedef struct {
     char name[256];               /* of the feature network */
     fd_reference ref;
     fd_measured real;             /* pictures behind the reference, where they had to be measured here */
-    fd_fid_report report;
+    fd_fid_report *report;
 } job;
 
 /* Refuses statistics that cannot be compared with what this network and rule give. */
@@ -47,7 +40,7 @@ static fd_status comparable(fd_ctx *ctx, const job *j, const fd_reference *ref, 
 
 /* What makes a comparison weak. */
 static void judge(job *j, const fd_provenance *m) {
-    fd_fid_report *out = &j->report;
+    fd_fid_report *out = j->report;
     const fd_provenance *r = &out->ref;
     const int d = out->d;
     const unsigned which = j->o->spec.which;
@@ -73,7 +66,7 @@ static void judge(job *j, const fd_provenance *m) {
                     "count", (long long)m->n);
     if (m->n <= d && which & (FD_SCORE_FD | FD_SCORE_FD_INFINITY))
         fd_fid_warn(out, "%lld images for %d features: the covariance is singular", (long long)m->n, d);
-    if (which & FD_SCORE_IS && j->report.is_fid && m->n < 5000)
+    if (which & FD_SCORE_IS && j->report->is_fid && m->n < 5000)
         fd_fid_warn(out, "an Inception score of %lld images is too low: there are 1008 classes", (long long)m->n);
 }
 
@@ -136,7 +129,7 @@ static fd_status open_reference(fd_ctx *ctx, job *j) {
         j->ref.features = real->features;
         j->ref.nfeatures = real->nfeatures;
     }
-    j->report.ref = j->ref.from;
+    j->report->ref = j->ref.from;
     return FD_OK;
 }
 
@@ -145,17 +138,17 @@ static fd_status run_block(fd_ctx *ctx, job *j, options *o, int block) {
     double start = fd_now();
     FD_TRY(fd_fid_input_open(ctx, &o->input, block));
     FD_TRY(fd_measure(ctx, &o->input.source, &j->measure, &mine));
-    if (!block) j->report.from = mine.stats.from;
+    if (!block) j->report->from = mine.stats.from;
     judge(j, &mine.stats.from);
     fd_status s = fd_scores_compute(ctx, &o->spec, &mine, fd_score_needs_reference(o->spec.which) ? &j->ref : NULL,
-                                    &j->report.block[block]);
-    j->report.seconds[block] = fd_now() - start;
+                                    &j->report->block[block]);
+    j->report->seconds[block] = fd_now() - start;
     fd_measured_free(&mine);
     return s;
 }
 
 static fd_status calc(fd_ctx *ctx, options *o, job *j) {
-    fd_fid_report *r = &j->report;
+    fd_fid_report *r = j->report;
     FD_TRY(fd_net_load(ctx, o->net_path, &j->measure.net));
     if (!fd_is_feature_net(j->measure.net->config.family))
         return FD_FAIL(ctx, FD_E_ARG, "--net: a feature network is needed, but this is a %s",
@@ -165,11 +158,7 @@ static fd_status calc(fd_ctx *ctx, options *o, job *j) {
     r->d = fd_feature_net_dim(&j->measure.net->config);
     FD_TRY(open_reference(ctx, j));
     for (int b = 0; b < o->blocks; b++) FD_TRY(run_block(ctx, j, o, b));
-    for (int i = 0; i < r->warnings; i++) fprintf(stderr, "fdistill: warning: %s\n", r->warning[i]);
-    if (o->record) FD_TRY(fd_fid_record(ctx, r));
-    if (o->json) return fd_fid_print_json(ctx, fd_fid_json(r));
-    fd_fid_print(r);
-    return FD_OK;
+    return o->record ? fd_fid_record(ctx, r) : FD_OK;
 }
 
 static fd_status check(fd_ctx *ctx, options *o) {
@@ -183,16 +172,20 @@ static fd_status check(fd_ctx *ctx, options *o) {
     return FD_OK;
 }
 
-static fd_status run(fd_ctx *ctx, options *o) {
+fd_fid_calc_options fd_fid_calc_defaults(void) {
+    return (options){.metrics = "fd", .blocks = 1, .record = true, .input = {.sampling = FD_SAMPLING_DEFAULTS},
+                     .spec = FD_SCORE_DEFAULTS};
+}
+
+fd_status fd_fid_calc_run(fd_ctx *ctx, fd_fid_calc_options *o, fd_fid_report *report) {
     FD_TRY(check(ctx, o));
-    job j = {.o = o};
+    job j = {.o = o, .report = report};
+    o->spec.seed = o->input.seed;
     j.measure = (fd_measure_spec){.name = j.name, .resize = (fd_resize_rule)o->resize, .batch = o->input.sampling.batch,
                                   .keep_features = fd_score_needs_features(o->spec.which),
                                   .keep_logits = o->spec.which & FD_SCORE_IS, .what = "measuring"};
-    j.report.input = &o->input;
-    j.report.spec = &o->spec;
-    j.report.ref_path = o->ref_path ? o->ref_path : o->data_path ? o->data_path : "";
-    j.report.blocks = o->blocks;
+    *report = (fd_fid_report){.input = &o->input, .spec = &o->spec, .blocks = o->blocks,
+                              .ref_path = o->ref_path ? o->ref_path : o->data_path ? o->data_path : ""};
     fd_status s = calc(ctx, o, &j);
     fd_fid_input_close(&o->input);
     fd_measured_free(&j.real);
@@ -202,8 +195,8 @@ static fd_status run(fd_ctx *ctx, options *o) {
 }
 
 fd_status fd_fid_calc(fd_ctx *ctx, int argc, char **argv) {
-    options p = {.metrics = "fd", .blocks = 1, .record = true, .input = {.sampling = FD_SAMPLING_DEFAULTS},
-                 .spec = FD_SCORE_DEFAULTS};
+    options p = fd_fid_calc_defaults();
+    fd_fid_report report;
     fd_option o[] = {
         FD_FID_INPUT_ROWS(p.input),
         {.name = "ref", .type = FD_OPT_TEXT, .to = &p.ref_path, .value = "FILE.npz", .help = "Reference statistics."},
@@ -243,6 +236,9 @@ fd_status fd_fid_calc(fd_ctx *ctx, int argc, char **argv) {
     FD_TRY(fd_args_parse(ctx, &a, argc, argv));
     if (a.helped) return FD_OK;
     fd_interrupt_install();
-    p.spec.seed = p.input.seed;
-    return run(ctx, &p);
+    FD_TRY(fd_fid_calc_run(ctx, &p, &report));
+    for (int i = 0; i < report.warnings; i++) fprintf(stderr, "fdistill: warning: %s\n", report.warning[i]);
+    if (p.json) return fd_fid_print_json(ctx, fd_fid_json(&report));
+    fd_fid_print(&report);
+    return FD_OK;
 }

@@ -178,6 +178,19 @@ void fd_fid_print(const fd_fid_report *r) {
     }
 }
 
+void fd_fid_summary(const fd_fid_report *r, char *out, size_t size) {
+    json_t *values = json_object(), *v;
+    const char *key;
+    size_t n = 0;
+    for (int i = 0; i < (int)FD_COUNT(order); i++)
+        if (r->spec->which & order[i].score) put_score(r, i, &r->block[0], values);
+    out[0] = 0;
+    json_object_foreach(values, key, v) {
+        if (n < size) n += (size_t)snprintf(out + n, size - n, "%s%s %.6g", n ? ", " : "", key, json_number_value(v));
+    }
+    json_decref(values);
+}
+
 /* ---- run folder ------------------------------------------------------------------------------------------------ */
 
 static fd_status record(fd_ctx *ctx, const fd_fid_report *r, const char *folder, int which, int block) {

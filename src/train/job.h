@@ -35,6 +35,10 @@ typedef struct fd_job_options {
     int64_t tick;              /* --tick: images per tick                                                 */
     int snap, dump;            /* --snap, --dump: ticks per snapshot and state; 0 = only at the end       */
     int grid;                  /* pictures per row and column of the grids; 0 = none                      */
+    /* After every snapshot, with the path of the averaged network: puts its measurements as a line of text into `line`. A
+     * failure is logged and the run goes on. NULL = none */
+    fd_status (*measure)(fd_ctx *ctx, void *user, const char *network, char *line, size_t size);
+    void *measure_user;
     char *folder;              /* out, 4096 bytes: the run's folder, once it is known; NULL = not wanted  */
 } fd_job_options;
 

@@ -119,9 +119,21 @@ static fd_status report_tick(fd_ctx *ctx, fd_job *job, clock_state *t) {
     return s;
 }
 
+/* A measurement that fails costs the run a line of its log, not more. */
+static fd_status measure_snapshot(fd_ctx *ctx, fd_job *job) {
+    char path[4096], line[512];
+    FD_TRY(fd_run_file(ctx, &job->run, path, "network-snapshot-%06" PRId64 ".safetensors", kimg_of(job)));
+    if (job->o->measure(ctx, job->o->measure_user, path, line, sizeof line) != FD_OK) {
+        snprintf(line, sizeof line, "not measured: %.480s", ctx->message);
+        fd_clear(ctx);
+    }
+    return fd_run_log(ctx, &job->run, "network-snapshot-%06" PRId64 ": %s", kimg_of(job), line);
+}
+
 static fd_status save_snapshot(fd_ctx *ctx, fd_job *job) {
     FD_TRY(fd_twins_to_host(ctx));
-    return job->snapshot(ctx, job, kimg_of(job));
+    FD_TRY(job->snapshot(ctx, job, kimg_of(job)));
+    return job->o->measure && job->count.images > 0 ? measure_snapshot(ctx, job) : FD_OK;
 }
 
 static bool due(double tick, int every) { return every > 0 && fmod(tick, every) == 0; }
