@@ -107,7 +107,7 @@ static size_t host_size;
 static void switch_fiber(fiber *from, fiber *to, bool last) {
 #if defined(__SANITIZE_ADDRESS__)
     bool home = to == &host;
-    __sanitizer_start_switch_fiber(last ? nullptr : &from->fake, home ? host_bottom : to->stack, home ? host_size : STACK);
+    __sanitizer_start_switch_fiber(last ? nullptr : &from->fake, home ? host_bottom : to->stack, home ? host_size : (size_t)STACK);
     raw_switch(from, to);
     const void *bottom;
     size_t size;
