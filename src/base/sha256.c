@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "base/sha256_blocks.h"
+
 /* First 32 bits of the fractional parts of the cube roots of the first 64 primes (FIPS 180-4, 4.2.2). */
-static const uint32_t K[64] = {
+const uint32_t fd_sha256_k[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -15,7 +17,7 @@ static const uint32_t K[64] = {
 
 static inline uint32_t ror(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
-static void compress(uint32_t h[8], const uint8_t *block, size_t blocks) {
+void fd_sha256_blocks_plain(uint32_t h[8], const uint8_t *block, size_t blocks) {
     for (; blocks; blocks--, block += 64) {
         uint32_t w[64], v[8];
         for (int i = 0; i < 16; i++) {
@@ -29,13 +31,21 @@ static void compress(uint32_t h[8], const uint8_t *block, size_t blocks) {
         memcpy(v, h, sizeof v);
         for (int i = 0; i < 64; i++) {
             uint32_t e = v[4], a = v[0];
-            uint32_t t1 = v[7] + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + (v[6] ^ (e & (v[5] ^ v[6]))) + K[i] + w[i];
+            uint32_t t1 = v[7] + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + (v[6] ^ (e & (v[5] ^ v[6]))) + fd_sha256_k[i] + w[i];
             uint32_t t2 = (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & v[1]) | (v[2] & (a | v[1])));
             v[7] = v[6]; v[6] = v[5]; v[5] = e; v[4] = v[3] + t1;
             v[3] = v[2]; v[2] = v[1]; v[1] = a; v[0] = t1 + t2;
         }
         for (int i = 0; i < 8; i++) h[i] += v[i];
     }
+}
+
+static void compress(uint32_t h[8], const uint8_t *block, size_t blocks) {
+    static int fast = -1;         /* every thread finds the same */
+    int use = __atomic_load_n(&fast, __ATOMIC_RELAXED);
+    if (use < 0) __atomic_store_n(&fast, use = fd_sha256_x86_usable(), __ATOMIC_RELAXED);
+    if (use) fd_sha256_blocks_x86(h, block, blocks);
+    else fd_sha256_blocks_plain(h, block, blocks);
 }
 
 void fd_sha256_init(fd_sha256 *s) {

@@ -17,6 +17,7 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "base/sha256.h"
+#include "base/sha256_blocks.h"
 
 static void first_failure_wins(void **state) {
     fd_ctx ctx = {0};
@@ -193,6 +194,24 @@ static void sha256_known_answers(void **state) {
     assert_string_equal(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+/* The known answers above went through one of the two. */
+static void sha256_paths_agree(void **state) {
+    if (!fd_sha256_x86_usable()) {
+        print_message("this processor has no SHA instructions\n");
+        skip();
+    }
+    uint8_t data[64 * 9 + 1];
+    fd_rng r = {7, 0, 0};
+    for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(fd_rng_uniform(&r, i) * 256);
+    for (size_t blocks = 0; blocks <= 9; blocks++) {
+        uint32_t plain[8] = {1, 2, 3, 4, 5, 0x80000000u, 7, 0xffffffffu}, fast[8];
+        memcpy(fast, plain, sizeof fast);
+        fd_sha256_blocks_plain(plain, data + 1, blocks);
+        fd_sha256_blocks_x86(fast, data + 1, blocks);
+        assert_memory_equal(plain, fast, sizeof plain);
+    }
+}
+
 static char folder[64];
 
 static const char *in_folder(const char *name) {
@@ -303,7 +322,7 @@ int main(void) {
         cmocka_unit_test(arena_grows_and_frees), cmocka_unit_test(philox_known_answers),
         cmocka_unit_test(uniform_and_below), cmocka_unit_test(normal_inverts_the_cdf),
         cmocka_unit_test(normals_do_not_depend_on_how_they_are_asked_for), cmocka_unit_test(hash_text_known_answers),
-        cmocka_unit_test(sha256_known_answers), cmocka_unit_test(files_are_whole_or_absent),
+        cmocka_unit_test(sha256_known_answers), cmocka_unit_test(sha256_paths_agree), cmocka_unit_test(files_are_whole_or_absent),
         cmocka_unit_test(file_errors_name_the_path), cmocka_unit_test(signals_are_remembered),
         cmocka_unit_test(durations_and_progress),
     };
