@@ -54,11 +54,13 @@ golden_files_fn *golden_files_kind(const char *folder) {
     snprintf(path, sizeof path, "%s/expected.json", folder);
     if (!fd_file_exists(path) || fd_json_load(&ctx, path, &all) != FD_OK) return NULL;
     const char *first = json_object_iter_key(json_object_iter(all));
+    const json_t *head = json_object_iter_value(json_object_iter(all));
     const size_t n = first ? strlen(first) : 0;
     golden_files_fn *kind = NULL;
     if (json_object_get(all, "images") && json_object_get(all, "weights")) kind = golden_files_inception;
     else if (json_object_get(all, "inception_score")) kind = golden_files_metrics;
     else if (n > 4 && !strcmp(first + n - 4, ".npz")) kind = golden_files_npz;
+    else if (json_object_get(head, "must") && json_object_get(head, "dataset_crc32")) kind = golden_files_datasets;
     json_decref(all);
     return kind;
 }

@@ -82,7 +82,7 @@ void golden_compare_trained(golden *g, const char *prefix, const fd_params *p, c
 bool golden_is_import(const char *folder);
 bool golden_run_import(const golden_options *o, const char *folder, char *words, size_t size);
 
-/* Sets of files with an expected.json that are judged number by number (kind_metrics.c, kind_inception.c). */
+/* Sets of files with an expected.json that are judged number by number (kind_metrics.c, kind_inception.c, kind_datasets.c). */
 typedef struct golden_files {
     const golden_options *o;
     const char *folder;
@@ -104,7 +104,7 @@ fd_status golden_npy(fd_ctx *ctx, golden_files *f, const char *name, fd_npy *out
 void golden_spoil_item(golden_files *f, float *v, int64_t i);
 
 typedef void golden_files_fn(golden_files *f);
-golden_files_fn golden_files_metrics, golden_files_npz, golden_files_inception;
+golden_files_fn golden_files_metrics, golden_files_npz, golden_files_inception, golden_files_datasets;
 /* Is it one, and of which kind? NULL: no. */
 golden_files_fn *golden_files_kind(const char *folder);
 bool golden_run_files(const golden_options *o, const char *folder, char *words, size_t size);
