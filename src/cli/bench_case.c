@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "eval/inception_input.h"
 #include "train/train.h"
 #include "train/update.h"
 
@@ -20,6 +21,9 @@ struct fd_bench {
     uint64_t *seeds;
     uint8_t *images;
     fd_sampler sampler;
+    fd_feature_net *feature_net;
+    fd_resizer *resizer;          /* Inception */
+    float *features;              /* of a pass */
     fd_arena arena;
 };
 
@@ -60,10 +64,44 @@ static fd_status prepare_generate(fd_ctx *ctx, fd_bench *b, int64_t pixels) {
     return FD_OK;
 }
 
+static fd_status prepare_features(fd_ctx *ctx, fd_bench *b) {
+    const fd_net_config *c = &b->net->config;
+    const bool inception = c->family == FD_FAMILY_INCEPTION;
+    const int side = inception ? 32 : c->resolution, channels = c->image_channels;
+    const int64_t bytes = (int64_t)channels * side * side;
+    if (!fd_is_feature_net(c->family))
+        return FD_FAIL(ctx, FD_E_ARG, "--case features: a %s gives none; take --config inception, or a feature network",
+                       fd_family_name(c->family));
+    b->pass = fd_pass_size(b->spec.batch, fd_feature_net_batch(c));
+    FD_NEW(ctx, &b->arena, b->images, fd_mul_size((size_t)b->spec.batch, (size_t)bytes));
+    FD_NEW(ctx, &b->arena, b->features, fd_mul_size((size_t)b->pass, (size_t)fd_feature_net_dim(c)));
+    for (int64_t i = 0; i < b->spec.batch * bytes; i++) b->images[i] = (uint8_t)(i * 2654435761u >> 13);
+    if (inception) FD_TRY(fd_resizer_new(ctx, FD_RESIZE_TORCH, channels, side, side, &b->resizer));
+    return fd_feature_net_new(ctx, b->net, b->pass, &(fd_run_options){.dtype = b->spec.dtype, .backend = b->spec.backend},
+                              &b->feature_net);
+}
+
+static fd_status run_features(fd_ctx *ctx, fd_bench *b) {
+    const fd_net_config *c = &b->net->config;
+    const int side = b->resizer ? 32 : c->resolution;
+    const int64_t bytes = (int64_t)c->image_channels * side * side;
+    float *x = fd_feature_net_input(b->feature_net);
+    for (int at = 0; at < b->spec.batch; at += b->pass) {
+        const uint8_t *from = b->images + at * bytes;
+        if (b->resizer) fd_resizer_run(b->resizer, from, b->pass, x);
+        else for (int64_t i = 0; i < b->pass * bytes; i++) x[i] = (float)from[i] / 127.5f - 1;
+        FD_TRY(fd_feature_net_run(ctx, b->feature_net, NULL, b->features, NULL));
+    }
+    return FD_OK;
+}
+
 static fd_status prepare(fd_ctx *ctx, fd_bench *b) {
     const fd_net_config *c = &b->net->config;
     int64_t pixels = (int64_t)c->image_channels * c->resolution * c->resolution;
     b->pass = b->spec.batch;
+    if (b->spec.kind == FD_BENCH_FEATURES) return prepare_features(ctx, b);
+    if (fd_is_feature_net(c->family))
+        return FD_FAIL(ctx, FD_E_ARG, "--case: a %s only gives features; take --case features", fd_family_name(c->family));
     if (b->spec.kind == FD_BENCH_TRAIN) return prepare_train(ctx, b, pixels);
     FD_TRY(b->spec.kind == FD_BENCH_DENOISE ? make_batch(ctx, b, pixels) : prepare_generate(ctx, b, pixels));
     fd_run_options o = {.dtype = b->spec.dtype, .backend = b->spec.backend};
@@ -84,6 +122,8 @@ fd_status fd_bench_new(fd_ctx *ctx, fd_net *net, const fd_bench_spec *spec, fd_b
 void fd_bench_free(fd_bench *b) {
     if (!b) return;
     fd_denoiser_free(b->denoiser);
+    fd_feature_net_free(b->feature_net);
+    fd_resizer_free(b->resizer);
     fd_updater_close(&b->updater);
     fd_edm_step_close(&b->step);
     fd_arena_free(&b->arena);
@@ -111,6 +151,7 @@ static fd_status train_step(fd_ctx *ctx, fd_bench *b) {
 fd_status fd_bench_run(fd_ctx *ctx, fd_bench *b) {
     switch (b->spec.kind) {
     case FD_BENCH_TRAIN: return train_step(ctx, b);
+    case FD_BENCH_FEATURES: return run_features(ctx, b);
     case FD_BENCH_GENERATE:
         return fd_sample_seeds(ctx, &b->sampler, b->denoiser, b->seeds, NULL, b->spec.images, b->images, NULL, NULL, NULL);
     default: return fd_denoiser_run(ctx, b->denoiser, b->x, b->sigma, b->labels, NULL, b->noise);
@@ -127,5 +168,6 @@ int64_t fd_bench_passes(const fd_bench *b) {
 }
 
 fd_exec *fd_bench_exec(fd_bench *b) {
+    if (b->feature_net) return fd_feature_net_exec(b->feature_net);
     return b->spec.kind == FD_BENCH_TRAIN ? b->step.view.e : fd_denoiser_exec(b->denoiser);
 }

@@ -10,7 +10,9 @@ typedef enum {
     FD_BENCH_DENOISE,     /* D(x; sigma) of one batch                                                              */
     FD_BENCH_TRAIN,       /* a step of EDM training: gradients set to zero, forward and backward in passes as train
                              makes them, gradient norm, Adam, average of the weights                              */
-    FD_BENCH_GENERATE     /* `images` images from seeds to bytes in passes of a batch, as generate makes them       */
+    FD_BENCH_GENERATE,    /* `images` images from seeds to bytes in passes of a batch, as generate makes them       */
+    FD_BENCH_FEATURES     /* features of a batch of uint8 pictures, as fid measures them; Inception's are 32x32 and
+                             resized by pytorch-fid's rule                                                         */
 } fd_bench_kind;
 
 typedef struct fd_bench_spec {

@@ -17,8 +17,8 @@
 #define MOST_ROWS 256
 #define MOST_REPS 10000
 
-static const char *const case_names[] = {"denoise", "train", "generate", NULL};
-static const char *const config_names[] = {"ddpmpp-cifar10", "ncsnpp-cifar10", "adm-imagenet64", "demo", NULL};
+static const char *const case_names[] = {"denoise", "train", "generate", "features", NULL};
+static const char *const config_names[] = {"ddpmpp-cifar10", "ncsnpp-cifar10", "adm-imagenet64", "demo", "inception", NULL};
 
 typedef struct {
     const char *network, *save;
@@ -45,8 +45,10 @@ typedef struct {
 /* ---- the network ------------------------------------------------------------------------------------------------- */
 
 static void named_config(int which, fd_net_config *c) {
-    static const fd_family family[] = {FD_FAMILY_DDPMPP, FD_FAMILY_NCSNPP, FD_FAMILY_ADM, FD_FAMILY_DDPMPP};
+    static const fd_family family[] = {FD_FAMILY_DDPMPP, FD_FAMILY_NCSNPP, FD_FAMILY_ADM, FD_FAMILY_DDPMPP,
+                                       FD_FAMILY_INCEPTION};
     fd_net_config_preset(c, family[which]);
+    if (c->family == FD_FAMILY_INCEPTION) return;
     c->label_dim = c->family == FD_FAMILY_ADM ? 1000 : 10;
     if (c->family != FD_FAMILY_ADM) c->augment_dim = 9;
     if (which != 3) return;
@@ -61,10 +63,12 @@ static void named_config(int which, fd_net_config *c) {
 static fd_status open_network(fd_ctx *ctx, const bench_options *o, fd_net **out) {
     if (o->network) {
         if (o->resolution) return FD_FAIL(ctx, FD_E_ARG, "--resolution goes with --config; a file has its own");
-        return fd_load_generator(ctx, o->network, out);
+        return o->kind == FD_BENCH_FEATURES ? fd_net_load(ctx, o->network, out) : fd_load_generator(ctx, o->network, out);
     }
     fd_net_config c;
     named_config(o->config, &c);
+    if (o->resolution && c.family == FD_FAMILY_INCEPTION)
+        return FD_FAIL(ctx, FD_E_ARG, "--resolution: Inception has its own");
     if (o->resolution) c.resolution = o->resolution;
     FD_TRY(fd_net_new(ctx, &c, out));
     fd_net_init_random(*out, 1);
@@ -288,13 +292,15 @@ fd_status fd_cmd_bench(fd_ctx *ctx, int argc, char **argv) {
     bench_options p = {.batch = 8, .images = 1000, .reps = 5};
     fd_option o[] = {
         {.name = "config", .type = FD_OPT_ENUM, .to = &p.config, .value = "NAME", .words = config_names,
-         .help = "A published network, or one of the demo's size (16x16, 32 channels), with random weights.",
+         .help = "A published network, or one of the demo's size (16x16, 32 channels), with random weights; inception goes with "
+                 "--case features.",
          .group = "Network"},
         {.name = "resolution", .type = FD_OPT_INT, .to = &p.resolution, .value = "N", .lo = 1, .hi = 4096, .no_default = true,
          .help = "With --config: another side of the images."},
         {.name = "network", .type = FD_OPT_TEXT, .to = &p.network, .value = "FILE", .help = "Or this network, .safetensors."},
         {.name = "case", .type = FD_OPT_ENUM, .to = &p.kind, .value = "NAME", .words = case_names, .group = "Work",
-         .help = "One denoising of a batch; one step of training on a batch, optimiser included; images from seeds."},
+         .help = "One denoising of a batch; one step of training on a batch, optimiser included; images from seeds; "
+                 "features of 8-bit images, resized where the network is Inception."},
         {.name = "batch", .type = FD_OPT_INT, .to = &p.batch, .value = "N", .lo = 1, .hi = 65536,
          .help = "Images at a time."},
         {.name = "images", .type = FD_OPT_COUNT, .to = &p.images, .value = "N", .lo = 1, .hi = 1e7,

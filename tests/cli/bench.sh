@@ -32,6 +32,14 @@ good generate --network student.safetensors --outdir images --seeds 0-1
 has "1 step" out
 
 refuse 2 "--case: 'fly' is unknown" bench --case fly
+"$MAKE_NET" classifier classifier.safetensors || exit 1
+good bench --network classifier.safetensors --case features --batch 6 --reps 1
+has "features, batch 6" out
+good bench --config inception --case features --batch 2 --reps 1
+has "11.45 GFLOP per image" out
+refuse 2 "--case features: a ddpmpp gives none" bench $demo --case features
+refuse 2 "take --case features" bench --config inception
+refuse 2 "--resolution" bench --config inception --case features --resolution 64
 refuse 2 "--resolution goes with --config" bench --network teacher.safetensors --resolution 8
 refuse 2 "not divisible by 4" bench --config demo --resolution 9
 refuse 1 "none.safetensors" bench --network none.safetensors
