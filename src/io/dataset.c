@@ -150,7 +150,7 @@ static fd_status open_all(fd_ctx *ctx, fd_dataset *d, const char *path, const fd
     FD_TRY(fd_source_open(ctx, path, &b->source));
     FD_TRY(fd_source_images(ctx, &b->source, &b->arena, &b->image, &b->n));
     if (!b->n)
-        return FD_FAIL(ctx, FD_E_FORMAT, "%s: no pictures in it (looked for .png, .jpg, .jpeg, .ppm, .pgm)",
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: no pictures in it (looked for .png, .jpg, .jpeg, .ppm, .pgm, .bmp)",
                        path);
     FD_TRY(open_labels(ctx, d, o));
     FD_TRY(choose_subset(ctx, b, o->max_size, o->seed));

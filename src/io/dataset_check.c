@@ -106,7 +106,7 @@ static fd_status check_all(fd_faults *f, const fd_source *s, fd_arena *arena) {
     for (int64_t i = 0; i < s->n; i++)
         if (i != s->json && !fd_image_name(s->file[i].name))
             FD_TRY(fd_fault(f, false, s->file[i].name, "neither a picture nor dataset.json: ignored"));
-    if (!n) return fd_fault(f, true, "", "no pictures in it (looked for .png, .jpg, .jpeg, .ppm, .pgm)");
+    if (!n) return fd_fault(f, true, "", "no pictures in it (looked for .png, .jpg, .jpeg, .ppm, .pgm, .bmp)");
     FD_TRY(check_pictures(f, s, image, n, arena));
     return check_labels(f, s, image, n, arena);
 }

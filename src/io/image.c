@@ -12,7 +12,8 @@ fd_status fd_image_decode(fd_ctx *ctx, fd_bytes file, const char *name, fd_image
     if (fd_is_png(file)) s = fd_png_decode(ctx, file, name, out);
     else if (fd_is_jpeg(file)) s = fd_jpeg_decode(ctx, file, name, out);
     else if (fd_is_pnm(file)) s = fd_pnm_decode(ctx, file, name, out);
-    else s = FD_FAIL(ctx, FD_E_FORMAT, "%s: not a PNG, JPEG, PGM or PPM picture", name);
+    else if (fd_is_bmp(file)) s = fd_bmp_decode(ctx, file, name, out);
+    else s = FD_FAIL(ctx, FD_E_FORMAT, "%s: not a PNG, JPEG, BMP, PGM or PPM picture", name);
     if (s != FD_OK) fd_image_free(out);
     return s;
 }
@@ -45,7 +46,7 @@ fd_status fd_image_make(fd_ctx *ctx, const char *name, int64_t w, int64_t h, int
 }
 
 bool fd_image_name(const char *name) {
-    static const char *const known[] = {".png", ".jpg", ".jpeg", ".ppm", ".pgm"};
+    static const char *const known[] = {".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".bmp"};
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; dot && i < FD_COUNT(known); i++)
         if (!strcasecmp(dot, known[i])) return true;

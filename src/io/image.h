@@ -1,4 +1,5 @@
-/* image.h — pictures in and out of memory. PNG through libpng, JPEG through libjpeg, PGM and PPM.
+/* image.h — pictures in and out of memory. PNG through libpng, JPEG through libjpeg, PGM and PPM, BMP through
+ * stb_image.
  *
  * Decoding judges by content, not by file name, and gives 8-bit gray or RGB: palettes are expanded, 1/2/4-bit gray is
  * scaled to 0…255, 16 bits are rounded to 8, alpha is dropped without blending (Pillow's convert("RGB")), colour
@@ -22,7 +23,7 @@ typedef struct fd_image {
 fd_status fd_image_decode(fd_ctx *ctx, fd_bytes file, const char *name, fd_image *out);
 fd_status fd_image_load(fd_ctx *ctx, const char *path, fd_image *out);
 void fd_image_free(fd_image *image);                                          /* safe on {0} */
-/* Whether a file name ends in one of the known extensions (.png .jpg .jpeg .ppm .pgm, any case). */
+/* Whether a file name ends in one of the known extensions (.png .jpg .jpeg .ppm .pgm .bmp, any case). */
 bool fd_image_name(const char *name);
 
 /* Plane order of networks ([c][h][w]) from and to pixel order. */

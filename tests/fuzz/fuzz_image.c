@@ -1,4 +1,4 @@
-/* A picture: PNG, JPEG, PGM or PPM, and the texts in a PNG. */
+/* A picture: PNG, JPEG, BMP, PGM or PPM, and the texts in a PNG. */
 #include "fuzz.h"
 #include "io/image.h"
 

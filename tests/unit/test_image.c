@@ -79,6 +79,11 @@ static void png_round_trip_and_text(void **state) {
     fd_arena_free(&a);
 }
 
+/* 2 x 2, 24 bits, bottom row first, blue green red, rows filled up to 4 bytes. */
+static const uint8_t small_bmp[70] = {
+    'B', 'M', 70, 0, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 24, 0,
+    [54] = 7, 8, 9, 10, 11, 12, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0};
+
 static void decode_copy(const uint8_t *data, size_t n, fd_status want) {
     fd_ctx ctx = {0};
     fd_image m;
@@ -104,7 +109,8 @@ static void damaged_pictures(void **state) {
     assert_int_equal(fd_png_encode(&ctx, &a, &m, NULL, 0, &png), FD_OK);
     static const uint8_t ppm[] = "P6 2 2 255\nabcdefghijkl", pgm[] = "P5 2 2 255\nabcd";
     struct { const uint8_t *p; size_t n; } files[] = {
-        {png.data, png.size}, {small_jpeg, sizeof small_jpeg}, {ppm, sizeof ppm - 1}, {pgm, sizeof pgm - 1}};
+        {png.data, png.size}, {small_jpeg, sizeof small_jpeg}, {ppm, sizeof ppm - 1}, {pgm, sizeof pgm - 1},
+        {small_bmp, sizeof small_bmp}};
     for (size_t k = 0; k < FD_COUNT(files); k++) {
         decode_copy(files[k].p, files[k].n, FD_OK);
         for (size_t n = 0; n < files[k].n; n++) decode_copy(files[k].p, n, FD_E_FORMAT);
@@ -140,7 +146,7 @@ static void damaged_pictures(void **state) {
     fd_arena_free(&a);
 }
 
-static void jpeg_and_pnm(void **state) {
+static void jpeg_pnm_bmp(void **state) {
     fd_ctx ctx = {0};
     fd_image m;
     assert_int_equal(fd_image_decode(&ctx, (fd_bytes){small_jpeg, sizeof small_jpeg}, "j", &m), FD_OK);
@@ -154,6 +160,19 @@ static void jpeg_and_pnm(void **state) {
                      FD_OK);
     assert_true(m.c == 1 && m.w == 2 && !memcmp(m.p, "abcd", 4));
     fd_image_free(&m);
+    static const uint8_t pixels[] = {3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10};
+    assert_int_equal(fd_image_decode(&ctx, (fd_bytes){small_bmp, sizeof small_bmp}, "b", &m), FD_OK);
+    assert_true(m.w == 2 && m.h == 2 && m.c == 3);
+    assert_memory_equal(m.p, pixels, sizeof pixels);
+    fd_image_free(&m);
+    uint8_t other[sizeof small_bmp];
+    memcpy(other, small_bmp, sizeof other);
+    memcpy(other + 22, (int32_t[]){-2}, 4);             /* top row first */
+    assert_int_equal(fd_image_decode(&ctx, (fd_bytes){other, sizeof other}, "b", &m), FD_OK);
+    assert_memory_equal(m.p, pixels + 6, 6);
+    fd_image_free(&m);
+    other[30] = 1;                                      /* run lengths */
+    decode_copy(other, sizeof other, FD_E_UNSUPPORTED);
     assert_true(fd_image_name("a/b.PNG") && fd_image_name("x.jpeg") && !fd_image_name("x.txt") &&
                 !fd_image_name("png"));
 }
@@ -184,7 +203,7 @@ static void grids_and_plane_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(png_round_trip_and_text), cmocka_unit_test(damaged_pictures), cmocka_unit_test(jpeg_and_pnm),
+        cmocka_unit_test(png_round_trip_and_text), cmocka_unit_test(damaged_pictures), cmocka_unit_test(jpeg_pnm_bmp),
         cmocka_unit_test(grids_and_plane_order)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
