@@ -34,6 +34,8 @@ int main(int argc, char **argv) {
     o.update_freq = 3;
     o.grid = 4;
     o.lr = 3e-4, o.fake_lr = 6e-4, o.disc_lr = 1e-3;
+    o.gan_weight = 0.05, o.head_width = 32, o.fake_edm_weight = true;
+    o.ema[0] = 6000, o.n_ema = 1; /* half-life in images: a short run wants a short memory */
     o.progress = show;
     fdistill_status s = fdistill_distill(ctx, &o, &result, sizeof result);
     if (s) fprintf(stderr, "\ndistill: %s\n", fdistill_message(ctx));

@@ -17,7 +17,7 @@
 typedef struct fd_job {
     const fd_job_options *o;
     const char *description;      /* of the run folder: "sprites-cond-ddpmpp-batch64" */
-    json_t *options;              /* training_options.json; its "run" member may differ on resume, all else may not */
+    json_t *options;              /* training_options.json; what may differ on resume: run_find.h */
     void *self;
     /* One iteration on o->batch images. *skipped: non-finite numbers, nothing was changed. */
     fd_status (*step)(fd_ctx *ctx, struct fd_job *job, bool *skipped);

@@ -6,7 +6,8 @@
 
 #include "base/file.h"
 
-/* The options that must agree on resume, as one line of text: all but the member "run". NULL and NOMEM on failure. */
+/* The options that must agree on resume, as one line of text: all but the member "run" and the
+ * paths of data and teacher, whose digests decide. NULL and NOMEM on failure. */
 char *fd_run_fixed_options(fd_ctx *ctx, fd_arena *a, const json_t *options);
 
 typedef struct fd_run_search {

@@ -13,6 +13,11 @@ same run/log.txt before
 good "$@" --batch 8 --outdir run --nosubdir --resume
 has "complete" out
 
+mv set.zip moved.zip                                    # what is in a set decides, not where it lies
+good "$@" --data moved.zip --batch 8 --outdir run --nosubdir --resume
+has "complete" out
+mv moved.zip set.zip
+
 # Numbered folders: another run begins, and says why.
 good "$@" --batch 8 --outdir runs
 good "$@" --batch 4 --outdir runs --resume
