@@ -208,6 +208,9 @@ static void score(const fd_sprite_verdict *v, const int32_t *labels, int64_t n, 
             reached += hit[c][m];
             expected += 1 - pow(1 - p, (double)asked[c]);
         }
+        s->hue_rank[m / 4] += q;
+        s->light += m / 2 % 2 ? q : 0;
+        s->small += m % 2 ? q : 0;
         if (q > 0) s->mode_kl += q * log(q / p);
         s->mode_tv += 0.5 * fabs(q - p);
     }

@@ -34,6 +34,8 @@ typedef struct {
     /* Histogram of the 32 modes (rank by the class asked for), all pictures counted, against the known masses. */
     double mode_kl;                  /* sum q ln(q/p), q measured, p known; true images have 31/(2n) on average */
     double mode_tv;                  /* half the sum of |q - p| */
+    /* What the histogram is made of; true images: 0.6^rank, normalised, 0.3 and 0.3. */
+    double hue_rank[FD_SPRITE_HUES], light, small;
     /* Cells (class, mode) of mass below 0.02 that at least one valid (loose) picture fell into. */
     double rare_recall;              /* share of those cells reached; depends on n                          */
     double rare_coverage;            /* cells reached over cells that n true pictures would reach on average */

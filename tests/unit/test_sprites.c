@@ -121,6 +121,10 @@ static void true_images_are_read_right(void **state) {
     near(r.all.residual_median, 0.020, 0.003);
     assert_true(r.all.mode_kl < 3 * 31.0 / (2 * N));          /* 31/(2n) is expected of true images */
     near(r.all.rare_coverage, 1, 0.08);
+    for (int i = 0; i < FD_SPRITE_HUES; i++)                    /* four deviations of a share near 0.4 */
+        near(r.all.hue_rank[i], 0.4 * pow(0.6, i) / (1 - pow(0.6, 8)), 4 * sqrt(0.24 / N));
+    near(r.all.light, 0.3, 4 * sqrt(0.21 / N));
+    near(r.all.small, 0.3, 4 * sqrt(0.21 / N));
     assert_int_equal(r.of_class[3].n, N / 10);
     near(r.of_class[3].valid_loose, 1, 0);
 }
@@ -154,6 +158,7 @@ static void faults_are_seen(void **state) {
     double kept = 0.4 / (1 - pow(0.6, 8)) * 1.6;
     near(r.all.mode_tv, 1 - kept, 0.03);
     near(r.all.mode_kl, -log(kept), 0.05);
+    near(r.all.hue_rank[0] + r.all.hue_rank[1], 1, 1e-9);
     near(r.all.rare_recall, 0, 1e-9);        /* no mode of these two hues is rare */
     near(r.all.valid_loose, 1, 0);
 }
