@@ -1,5 +1,5 @@
 /* sha256_blocks.h — the inner loop of SHA-256, plain and with the SHA instructions of x86 (all AMD Zen, Intel from Ice
- * Lake and Goldmont on), which are five times as fast or more. */
+ * Lake and Goldmont on), which are several times as fast. */
 #ifndef FD_BASE_SHA256_BLOCKS_H
 #define FD_BASE_SHA256_BLOCKS_H
 

@@ -290,7 +290,8 @@ fd_status fd_args_parse(fd_ctx *ctx, fd_args *a, int argc, char **argv) {
     fd_option every[] = {
         {.name = "threads", .type = FD_OPT_INT, .to = &ctx->threads, .value = "N", .lo = 1, .hi = THREADS_MAX,
          .help = "Compute threads; without it, one per available core.", .no_default = true, .group = "Everywhere"},
-        {.name = "quiet", .type = FD_OPT_FLAG, .to = &ctx->quiet, .letter = 'q', .help = "No progress bars; ticks of a run go to its log.txt only."},
+        {.name = "quiet", .type = FD_OPT_FLAG, .to = &ctx->quiet, .letter = 'q',
+         .help = "No progress bars; ticks of a run go to its log.txt only."},
     };
     tables t = {{a->option, every}, {a->n < OPTIONS_MAX ? a->n : OPTIONS_MAX, (int)FD_COUNT(every)}, {{false}}};
     a->operand = argv;

@@ -23,6 +23,7 @@ struct fd_bench {
     fd_sampler sampler;
     fd_feature_net *feature_net;
     fd_resizer *resizer;          /* Inception */
+    int64_t picture;              /* bytes of one of `images` */
     float *features;              /* of a pass */
     fd_arena arena;
 };
@@ -68,28 +69,25 @@ static fd_status prepare_features(fd_ctx *ctx, fd_bench *b) {
     const fd_net_config *c = &b->net->config;
     const bool inception = c->family == FD_FAMILY_INCEPTION;
     const int side = inception ? 32 : c->resolution, channels = c->image_channels;
-    const int64_t bytes = (int64_t)channels * side * side;
+    b->picture = (int64_t)channels * side * side;
     if (!fd_is_feature_net(c->family))
         return FD_FAIL(ctx, FD_E_ARG, "--case features: a %s gives none; take --config inception, or a feature network",
                        fd_family_name(c->family));
     b->pass = fd_pass_size(b->spec.batch, fd_feature_net_batch(c));
-    FD_NEW(ctx, &b->arena, b->images, fd_mul_size((size_t)b->spec.batch, (size_t)bytes));
+    FD_NEW(ctx, &b->arena, b->images, fd_mul_size((size_t)b->spec.batch, (size_t)b->picture));
     FD_NEW(ctx, &b->arena, b->features, fd_mul_size((size_t)b->pass, (size_t)fd_feature_net_dim(c)));
-    for (int64_t i = 0; i < b->spec.batch * bytes; i++) b->images[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (int64_t i = 0; i < b->spec.batch * b->picture; i++) b->images[i] = (uint8_t)(i * 2654435761u >> 13);
     if (inception) FD_TRY(fd_resizer_new(ctx, FD_RESIZE_TORCH, channels, side, side, &b->resizer));
     return fd_feature_net_new(ctx, b->net, b->pass, &(fd_run_options){.dtype = b->spec.dtype, .backend = b->spec.backend},
                               &b->feature_net);
 }
 
 static fd_status run_features(fd_ctx *ctx, fd_bench *b) {
-    const fd_net_config *c = &b->net->config;
-    const int side = b->resizer ? 32 : c->resolution;
-    const int64_t bytes = (int64_t)c->image_channels * side * side;
     float *x = fd_feature_net_input(b->feature_net);
     for (int at = 0; at < b->spec.batch; at += b->pass) {
-        const uint8_t *from = b->images + at * bytes;
+        const uint8_t *from = b->images + at * b->picture;
         if (b->resizer) fd_resizer_run(b->resizer, from, b->pass, x);
-        else for (int64_t i = 0; i < b->pass * bytes; i++) x[i] = (float)from[i] / 127.5f - 1;
+        else for (int64_t i = 0; i < b->pass * b->picture; i++) x[i] = (float)from[i] / 127.5f - 1;
         FD_TRY(fd_feature_net_run(ctx, b->feature_net, NULL, b->features, NULL));
     }
     return FD_OK;

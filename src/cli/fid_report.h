@@ -25,7 +25,7 @@ typedef struct fd_fid_report {
 /* Remembers a warning unless it is already there. */
 void fd_fid_warn(fd_fid_report *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void fd_fid_print(const fd_fid_report *r);
-/* The first block's results in one line: "FD (sprites features) 0.97, …". */
+/* The first block's results in one line, by their names in the JSON: "fd10k 0.97, …". */
 void fd_fid_summary(const fd_fid_report *r, char *out, size_t size);
 json_t *fd_fid_json(const fd_fid_report *r);
 /* Appends to the folder of the network's file if that is a run folder; nothing else. */
