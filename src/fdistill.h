@@ -160,8 +160,8 @@ typedef struct fdistill_distill_options {
     double r1_weight, r1_alpha;   /* approximate R1 on the heads: 0, 0.1                                            */
     double guidance;              /* classifier-free guidance on the teacher; 1: none                               */
     bool fake_edm_weight;         /* EDM's weight over the noise levels in the fake score's loss, not a flat one    */
-    double sigma_min, sigma_max;  /* noise levels; a student starts from sigma_max; 0.002, 80                       */
-    double rho;                   /* exponent of the levels; 7                                                      */
+    double sigma_max;             /* noise level a student starts from; 80                                          */
+    double sigma_min, t_max, rho; /* levels that teacher and fake score are compared at; 0.002, 0: sigma_max, 7     */
     int32_t ratio_bins;           /* bins of the noise level the density ratio is normalised in; 10                 */
     const char *ratio_spacing;    /* "sigma" (default), "log-sigma", "quantile"                                     */
     double ratio_ema;             /* share of a bin's old average that is kept; 0                                   */

@@ -14,7 +14,7 @@ static fdistill_distill_options defaults(void) {
     fdistill_distill_options o = {
         .size = sizeof o, .divergence = "js", .update_freq = m->freq, .gan_weight = m->gan_weight,
         .r1_weight = m->r1_weight, .r1_alpha = m->r1_alpha, .guidance = m->guidance,
-        .fake_edm_weight = m->fake_edm_weight, .sigma_min = m->sigma_min, .sigma_max = m->sigma_max, .rho = m->rho,
+        .fake_edm_weight = m->fake_edm_weight, .sigma_max = m->sigma_max, .sigma_min = m->ratio.t_min, .rho = m->ratio.rho,
         .ratio_bins = m->ratio.bins, .ratio_spacing = fd_spacing_name(m->ratio.spacing),
         .ratio_ema = m->ratio.ema, .logit_clamp = m->ratio.logit_clamp,
         .ratio_min = m->ratio.r_min, .ratio_max = m->ratio.r_max,
@@ -38,11 +38,13 @@ void fdistill_distill_options_init(fdistill_distill_options *o, size_t size) {
 /* The ranges the command line allows. */
 typedef struct { const char *name; double value, lo, hi; } limit;
 
+static double highest_level(const fdistill_distill_options *o) { return o->t_max > 0 ? o->t_max : o->sigma_max; }
+
 static fd_status check(fd_ctx *c, const fdistill_distill_options *o) {
     const limit limits[] = {
         {"update_freq", o->update_freq, 1, 1000}, {"gan_weight", o->gan_weight, 0, 1e3},
         {"r1_weight", o->r1_weight, 0, 1e6}, {"r1_alpha", o->r1_alpha, 0, 10}, {"guidance", o->guidance, 0, 100},
-        {"sigma_min", o->sigma_min, 1e-6, 1e3}, {"sigma_max", o->sigma_max, 1e-3, 1e6}, {"rho", o->rho, 0.1, 100},
+        {"sigma_min", o->sigma_min, 1e-6, 1e3}, {"sigma_max", o->sigma_max, 1e-3, 1e6}, {"t_max", o->t_max, 0, 1e6}, {"rho", o->rho, 0.1, 100},
         {"ratio_bins", o->ratio_bins, 1, FD_RATIO_BINS_MAX}, {"ratio_ema", o->ratio_ema, 0, 0.9999},
         {"logit_clamp", o->logit_clamp, 0.1, 80}, {"ratio_min", o->ratio_min, 1e-6, 1},
         {"ratio_max", o->ratio_max, 1, 1e6}, {"ntaps", o->ntaps, 0, FDISTILL_TAPS_MAX},
@@ -72,9 +74,9 @@ static fd_status check(fd_ctx *c, const fdistill_distill_options *o) {
         if (o->taps[i] < 0 || o->taps[i] >= FDISTILL_TAPS_MAX)
             return FD_FAIL(c, FD_E_ARG, "fdistill_distill: taps[%d] is %d, not in 0 … %d", i, o->taps[i],
                            FDISTILL_TAPS_MAX - 1);
-    if (!(o->sigma_min < o->sigma_max))
-        return FD_FAIL(c, FD_E_ARG, "fdistill_distill: sigma_min %g is not below sigma_max %g", o->sigma_min,
-                       o->sigma_max);
+    if (!(o->sigma_min < highest_level(o)))
+        return FD_FAIL(c, FD_E_ARG, "fdistill_distill: sigma_min %g is not below %s %g", o->sigma_min,
+                       o->t_max > 0 ? "t_max" : "sigma_max", highest_level(o));
     return FD_OK;
 }
 
@@ -108,9 +110,10 @@ static fd_status translate(fd_ctx *c, const fdistill_distill_options *o, char *f
     m->r1_alpha = o->r1_alpha;
     m->guidance = o->guidance;
     m->fake_edm_weight = o->fake_edm_weight;
-    m->sigma_min = r->t_min = o->sigma_min;
-    m->sigma_max = r->t_max = o->sigma_max;
-    m->rho = r->rho = o->rho;
+    m->sigma_max = o->sigma_max;
+    r->t_min = o->sigma_min;
+    r->t_max = highest_level(o);
+    r->rho = o->rho;
     m->clip = o->clip;
     m->head_width = o->head_width;
     m->ntaps = o->ntaps;

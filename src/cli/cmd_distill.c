@@ -19,7 +19,7 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
     fd_run_metric_options metric = FD_RUN_METRIC_DEFAULTS;
     const char *divergence = m->divergence ? m->divergence->name : "js";
     int spacing = r->spacing, fake_weight = m->fake_edm_weight;
-    bool iterations_given = false;
+    bool iterations_given = false, t_max_given = false;
     fd_option o[] = {
         {.name = "teacher", .type = FD_OPT_TEXT, .to = &t.teacher, .value = "FILE", .required = true,
          .help = "The pretrained network: a .safetensors file of fdistill, or one that import reads.",
@@ -40,10 +40,12 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
          .help = "Weight of the fake score's loss over the noise levels."},
         {.name = "sigma_max", .type = FD_OPT_DOUBLE, .to = &m->sigma_max, .value = "X", .lo = 1e-3, .hi = 1e6,
          .help = "Noise level the student starts from."},
-        {.name = "sigma_min", .type = FD_OPT_DOUBLE, .to = &m->sigma_min, .value = "X", .lo = 1e-6, .hi = 1e3,
-         .help = "Lowest level of the grid that t is drawn from."},
-        {.name = "rho", .type = FD_OPT_DOUBLE, .to = &m->rho, .value = "X", .lo = 0.1, .hi = 100,
-         .help = "Exponent of that grid."},
+        {.name = "t_max", .type = FD_OPT_DOUBLE, .to = &r->t_max, .value = "X", .lo = 1e-3, .hi = 1e6, .given = &t_max_given,
+         .help = "Highest level t that teacher and fake score are compared at; --sigma_max if not given.", .no_default = true},
+        {.name = "sigma_min", .type = FD_OPT_DOUBLE, .to = &r->t_min, .value = "X", .lo = 1e-6, .hi = 1e3,
+         .help = "Lowest level of t."},
+        {.name = "rho", .type = FD_OPT_DOUBLE, .to = &r->rho, .value = "X", .lo = 0.1, .hi = 100,
+         .help = "Exponent of the grid that t is drawn from."},
         {.name = "ratio-bins", .type = FD_OPT_INT, .to = &r->bins, .value = "N", .lo = 1, .hi = FD_RATIO_BINS_MAX,
          .help = "Bins of t that the density ratio is normalised in.", .group = "Density ratio"},
         {.name = "ratio-spacing", .type = FD_OPT_ENUM, .to = &spacing, .value = "NAME", .words = spacings,
@@ -103,11 +105,9 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
     FD_TRY(fd_divergence_find(ctx, divergence, &m->divergence));
     r->spacing = (fd_spacing)spacing;
     m->fake_edm_weight = fake_weight == 1;
-    r->t_min = m->sigma_min;
-    r->t_max = m->sigma_max;
-    r->rho = m->rho;
-    if (!(m->sigma_min < m->sigma_max))
-        return FD_FAIL(ctx, FD_E_ARG, "--sigma_min %g is not below --sigma_max %g", m->sigma_min, m->sigma_max);
+    if (!t_max_given) r->t_max = m->sigma_max;
+    if (!(r->t_min < r->t_max))
+        return FD_FAIL(ctx, FD_E_ARG, "--sigma_min %g is not below --%s %g", r->t_min, t_max_given ? "t_max" : "sigma_max", r->t_max);
     fd_lr *const lr[] = {&t.lr, &t.fake_lr, &t.heads_lr};
     fd_job_resolve(&t.job, &x, iterations_given, lr, 3);
     FD_TRY(fd_device_open(ctx, x.device, &t.job.backend));

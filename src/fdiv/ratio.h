@@ -30,8 +30,7 @@ typedef struct {
     int bins;                          /* 1 … FD_RATIO_BINS_MAX */
     fd_spacing spacing;
     double ema;                        /* share of the old average kept, in [0, 1) */
-    double t_min, t_max;               /* 0.002, 80 */
-    double rho;                        /* of the grid t is drawn from; matters for quantile spacing only */
+    double t_min, t_max, rho;          /* of the grid t is drawn from; 0.002, 80, 7. rho matters here for quantile spacing only */
     bool normalise_bins, normalise_h;  /* steps 3 and 4 */
 } fd_ratio_config;
 

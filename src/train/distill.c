@@ -16,7 +16,7 @@
 
 fd_distill_method fd_distill_method_defaults(void) {
     return (fd_distill_method){.ratio = fd_ratio_defaults(), .freq = 5, .gan_weight = 1e-3, .r1_alpha = 0.1, .guidance = 1,
-                               .sigma_max = 80, .sigma_min = 0.002, .rho = 7, .clip = 10};
+                               .sigma_max = 80, .clip = 10};
 }
 
 fd_distill_options fd_distill_defaults(void) {
@@ -173,8 +173,9 @@ static json_t *method_json(const distillation *r) {
     set_number(o, "guidance", m->guidance);
     json_object_set_new(o, "fake_weight", json_string(m->fake_edm_weight ? "edm" : "flat"));
     set_number(o, "sigma_max", m->sigma_max);
-    set_number(o, "sigma_min", m->sigma_min);
-    set_number(o, "rho", m->rho);
+    set_number(o, "sigma_min", m->ratio.t_min);
+    set_number(o, "t_max", m->ratio.t_max);
+    set_number(o, "rho", m->ratio.rho);
     set_number(o, "clip", m->clip);
     for (int i = 0; i < m->ntaps; i++) json_array_append_new(taps, json_integer(m->taps[i]));
     json_object_set_new(o, "taps", taps);
@@ -374,8 +375,8 @@ static fd_status save_grids(fd_ctx *ctx, distillation *r, int64_t kimg) {
     fd_sampler one = fd_sampler_defaults(), many = fd_sampler_defaults();
     if (!side) return FD_OK;
     one.sigma_max = many.sigma_max = m->sigma_max;
-    many.sigma_min = m->sigma_min;
-    many.rho = m->rho;
+    many.sigma_min = m->ratio.t_min;
+    many.rho = m->ratio.rho;
     many.steps = TEACHER_STEPS;
     one.steps = 1;
     fd_params *student = &r->nets.student->params;
@@ -447,7 +448,7 @@ static fd_status prepare(fd_ctx *ctx, distillation *r) {
     r->pixels = (int64_t)r->data.c * r->data.h * r->data.w;
     r->pass = o->job.batch_gpu ? o->job.batch_gpu : fd_pass_size(o->job.batch, PASS);
     r->feed = (fd_feed){&r->data, o->job.seed};
-    fd_polynomial_init(&r->levels, r->method.sigma_min, r->method.sigma_max, r->method.rho);
+    fd_polynomial_init(&r->levels, r->method.ratio.t_min, r->method.ratio.t_max, r->method.ratio.rho);
     fd_distiller_spec spec = {.method = &r->method, .batch = o->job.batch, .n = r->pass, .dtype = o->job.dtype, .backend = o->job.backend,
                               .dropout_seed = o->job.seed};
     FD_TRY(fd_distiller_new(ctx, &spec, &r->nets, &r->distiller));

@@ -10,14 +10,13 @@
 /* What is optimised; kept apart from how the run is organised, so that tests give every number themselves. */
 typedef struct fd_distill_method {
     const fd_divergence *divergence;  /* --divergence                                                             */
-    fd_ratio_config ratio;            /* --ratio-bins, --ratio-spacing, --ratio-ema, clamps, normalisations       */
+    fd_ratio_config ratio;            /* --ratio-bins …; its t_min, t_max, rho are those of the grid t is drawn from */
     int freq;                         /* --update-freq: every freq-th iteration is a student step, others critic; 5 */
     double gan_weight;                /* --gan-weight: lambda of the student's GAN term; 1e-3                     */
     double r1_weight, r1_alpha;       /* --r1-weight, --r1-alpha: approximate R1 on the heads; 0, 0.1             */
     double guidance;                  /* --guidance: classifier-free guidance on the teacher; 1 = none            */
     bool fake_edm_weight;             /* --fake-weight edm: EDM's sigma weight in the fake score's loss; else flat */
     double sigma_max;                 /* noise level the student starts from; 80                                  */
-    double sigma_min, rho;            /* of the grid t is drawn from; 0.002, 7                                    */
     double clip;                      /* --clip: student's gradient norm limit; 10; 0 = none                      */
     int taps[8], ntaps;               /* encoder levels the heads look at, 0 = finest; default all                */
     int head_width;                   /* --head-width: channels of the heads; 0 = as the tapped features          */
