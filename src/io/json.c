@@ -177,12 +177,14 @@ static void put_text(sink *s, const char *text, size_t n) {
 }
 
 /* Fewest digits that read back exactly; always with '.' or 'e', so that a real number stays one. */
+/* The fewest digits that give the same number back; 80.0, not 8e+01. */
 static void put_real(sink *s, double v) {
     char t[40];
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(t, sizeof t, "%.*g", digits, v);
         if (strtod(t, NULL) == v) break;
     }
+    if (fabs(v) >= 1 && fabs(v) < 1e15 && strchr(t, 'e')) snprintf(t, sizeof t, "%.0f", v);    /* few digits of a whole number */
     if (!strpbrk(t, ".e")) strcat(t, ".0");
     puts_(s, t);
 }

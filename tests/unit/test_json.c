@@ -98,13 +98,13 @@ static void getters_check_type_and_range(void **state) {
 static void dump_is_exact_and_short(void **state) {
     fd_ctx ctx = {0};
     fd_arena a = {0};
-    json_t *j = json_pack("{s:f, s:f, s:f, s:I, s:s, s:b, s:[i,i], s:[{s:i}], s:{}, s:[]}", "tenth", 0.1, "one", 1.0,
-                          "big", 1e300, "int", (json_int_t)INT64_MIN, "text", "a\"b\\c\n\t\x01é/", "yes", 1, "list",
+    json_t *j = json_pack("{s:f, s:f, s:f, s:f, s:I, s:s, s:b, s:[i,i], s:[{s:i}], s:{}, s:[]}", "tenth", 0.1, "one", 1.0,
+                          "big", 1e300, "eighty", 80.0, "int", (json_int_t)INT64_MIN, "text", "a\"b\\c\n\t\x01é/", "yes", 1, "list",
                           1, 2, "deep", "x", 3, "empty", "none");
     json_object_set_new(j, "nan", fd_json_real(NAN));
     json_object_set_new(j, "inf", fd_json_real(INFINITY));
     assert_string_equal(fd_json_dump(&ctx, &a, j, 0),
-                        "{\"tenth\": 0.1, \"one\": 1.0, \"big\": 1e+300, \"int\": -9223372036854775808, \"text\": "
+                        "{\"tenth\": 0.1, \"one\": 1.0, \"big\": 1e+300, \"eighty\": 80.0, \"int\": -9223372036854775808, \"text\": "
                         "\"a\\\"b\\\\c\\n\\t\\u0001é/\", \"yes\": true, \"list\": [1, 2], \"deep\": [{\"x\": 3}], "
                         "\"empty\": {}, \"none\": [], \"nan\": null, \"inf\": null}");
     const char *pretty = fd_json_dump(&ctx, &a, j, 2);
