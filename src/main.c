@@ -10,19 +10,21 @@
 
 #include "base/version.h"
 #include "cli/commands.h"
+#include "cli/ranks.h"
+#include "comm/comm.h"
 #include "cpu/describe.h"
 
 static const fd_command commands[] = {
-    {"dataset", "Make, check and count image sets.", fd_cmd_dataset},
-    {"train", "Train a diffusion teacher (EDM).", fd_cmd_train},
-    {"distill", "Distil a teacher into a one-step student.", fd_cmd_distill},
-    {"generate", "Make images from a network: PNG files, a grid, a zip or npz.", fd_cmd_generate},
-    {"fid", "Measure images: reference statistics, Fréchet distance, the judge of the sprites.", fd_cmd_fid},
-    {"import", "Read other people's weights (EDM, torch, FastGen), executing nothing.", fd_cmd_import},
-    {"info", "Say what a file or folder is; print the run list of a network.", fd_cmd_info},
-    {"bench", "Time a network: denoising, a training step, generating images; where the time goes.", fd_cmd_bench},
-    {"report", "Make a page about a run: numbers, pictures, curves.", fd_cmd_report},
-    {"doctor", "Say what this build and machine can do, and whether all that is needed works.", fd_cmd_doctor},
+    {"dataset", "Make, check and count image sets.", fd_cmd_dataset, FD_ALONE},
+    {"train", "Train a diffusion teacher (EDM).", fd_cmd_train, FD_RANKS},
+    {"distill", "Distil a teacher into a one-step student.", fd_cmd_distill, FD_RANKS},
+    {"generate", "Make images from a network: PNG files, a grid, a zip or npz.", fd_cmd_generate, FD_RANKS},
+    {"fid", "Measure images: reference statistics, Fréchet distance, the judge of the sprites.", fd_cmd_fid, FD_RANKS},
+    {"import", "Read other people's weights (EDM, torch, FastGen), executing nothing.", fd_cmd_import, FD_ALONE},
+    {"info", "Say what a file or folder is; print the run list of a network.", fd_cmd_info, FD_ALONE},
+    {"bench", "Time a network: denoising, a training step, generating images; where the time goes.", fd_cmd_bench, FD_ALONE},
+    {"report", "Make a page about a run: numbers, pictures, curves.", fd_cmd_report, FD_ALONE},
+    {"doctor", "Say what this build and machine can do, and whether all that is needed works.", fd_cmd_doctor, FD_ALONE},
 };
 
 static const char about[] =
@@ -77,13 +79,19 @@ int main(int argc, char **argv) {
     wait_without_spinning(argv);
     static fd_ctx ctx;
     signal(SIGPIPE, SIG_IGN);       /* a reader that goes away is a write error like others: a training goes on */
-    fd_status status = run(&ctx, argc, argv);
+    fd_status status = fd_ranks_enter(&ctx);
+    if (status == FD_OK) status = run(&ctx, argc, argv);
     errno = 0;
     bool lost = fflush(stdout) != 0 || ferror(stdout);
     if (status == FD_OK && lost)
         status = FD_FAIL(&ctx, FD_E_IO, "standard output: cannot write: %s",
                          errno ? strerror(errno) : "lost earlier");
-    if (status == FD_OK) return 0;
-    fprintf(stderr, "fdistill: %s\n", ctx.message[0] ? ctx.message : fd_status_name(status));
-    return status == FD_E_ARG ? 2 : status == FD_E_CANCELLED ? 130 : 1;
+    if (status == FD_OK) {
+        fd_ranks_leave(&ctx);
+        return 0;
+    }
+    const int code = status == FD_E_ARG ? 2 : status == FD_E_CANCELLED ? 130 : 1;
+    fd_ranks_complain(&ctx, status);
+    fd_comm_abort(ctx.comm, code);      /* or the other ranks would wait for this one */
+    return code;
 }

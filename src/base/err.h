@@ -38,6 +38,7 @@ typedef struct fd_ctx {
     /* Long runs ask it after every step, from their own thread; false: save and stop, as after a signal. NULL: none. */
     bool (*watch)(void *user, int64_t done, int64_t total);
     void *watch_user;
+    struct fd_comm *comm;            /* the ranks that share the run (comm/comm.h); NULL: alone */
 } fd_ctx;
 
 /* Records a failure (if it is the first) and returns `code`, so that `return FD_FAIL(...)` reads well. */

@@ -60,12 +60,17 @@ typedef struct fd_args {
  * --threads and --quiet are known to every command and go into ctx. */
 fd_status fd_args_parse(fd_ctx *ctx, fd_args *a, int argc, char **argv);
 
+/* FD_RANKS: shares its work with the other processes that mpirun started (comm/comm.h). */
+typedef enum { FD_ALONE, FD_RANKS } fd_ranks_allowed;
+
 /* One subcommand, and the choice among several. */
 typedef struct fd_command {
     const char *name, *summary;
     fd_status (*run)(fd_ctx *ctx, int argc, char **argv);
+    fd_ranks_allowed ranks;
 } fd_command;
-/* argv[0] is the word the table belongs to ("dataset"; "" for the program itself), argv[1] the choice. */
+/* argv[0] is the word the table belongs to ("dataset"; "" for the program itself), argv[1] the choice. ARG when several ranks
+ * choose a command that is not for them. */
 fd_status fd_command_run(fd_ctx *ctx, const char *prefix, const char *about, const fd_command *table, int n, int argc,
                          char **argv);
 

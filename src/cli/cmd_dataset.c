@@ -205,9 +205,9 @@ static fd_status run_stats(fd_ctx *ctx, int argc, char **argv) {
 fd_status fd_cmd_dataset(fd_ctx *ctx, int argc, char **argv) {
     static const fd_command commands[] = {
         {"create", "Make a set: the procedural sprites, or from a folder or zip of pictures.",
-         fd_dataset_create_command},
-        {"check", "Say what is wrong or odd with a set.", run_check},
-        {"stats", "Count it: size, classes, file types, channel means, digest.", run_stats},
+         fd_dataset_create_command, FD_ALONE},
+        {"check", "Say what is wrong or odd with a set.", run_check, FD_ALONE},
+        {"stats", "Count it: size, classes, file types, channel means, digest.", run_stats, FD_ALONE},
     };
     return fd_command_run(ctx, "dataset",
                           "Image sets as EDM keeps them: a zip or folder of pictures, labels in dataset.json.",

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/fid_input.h"
 #include "cli/fid_net.h"
+#include "comm/comm.h"
 #include "eval/measure.h"
 #include "eval/sprites_judge.h"
 #include "io/json.h"
@@ -59,7 +60,7 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
         fd_feature_net_name(spec.net, net_path, name);
         s = fd_measure(ctx, &source, &spec, &r);
     }
-    if (s == FD_OK) s = fd_reference_save(ctx, dest, &r.stats);
+    if (s == FD_OK && fd_comm_first(ctx)) s = fd_reference_save(ctx, dest, &r.stats);
     if (s == FD_OK)
         printf("%s: %lld images of %s, %d features of %s\n", dest, (long long)r.stats.from.n, r.stats.from.data,
                r.stats.d, name);
@@ -168,10 +169,10 @@ static fd_status run_sprites(fd_ctx *ctx, int argc, char **argv) {
 
 fd_status fd_cmd_fid(fd_ctx *ctx, int argc, char **argv) {
     static const fd_command commands[] = {
-        {"net", "Train the feature network of a set.", fd_cmd_fid_net},
-        {"ref", "Reference statistics of a set.", run_ref},
-        {"calc", "Fréchet distance and other numbers of a set or of a network's images.", fd_fid_calc},
-        {"sprites", "What the exact decoder of the sprites set says of images.", run_sprites},
+        {"net", "Train the feature network of a set.", fd_cmd_fid_net, FD_ALONE},
+        {"ref", "Reference statistics of a set.", run_ref, FD_RANKS},
+        {"calc", "Fréchet distance and other numbers of a set or of a network's images.", fd_fid_calc, FD_RANKS},
+        {"sprites", "What the exact decoder of the sprites set says of images.", run_sprites, FD_ALONE},
     };
     return fd_command_run(ctx, "fid", "How good images are, as numbers that say what they were made from.", commands,
                           (int)FD_COUNT(commands), argc, argv);

@@ -9,6 +9,7 @@
 #include "cli/image_sink.h"
 #include "cli/sampling.h"
 #include "cli/seeds.h"
+#include "comm/comm.h"
 #include "io/image.h"
 
 #define GRID_MAX 4096
@@ -91,13 +92,19 @@ typedef struct {
     fd_sink *sink;
 } work;
 
+/* Chunks are dealt to the ranks in turn; rank 0 gets them back in the order of the seeds and keeps them. */
 static fd_status run(fd_ctx *ctx, const generate_options *o, work *w, size_t bytes, ticker *t) {
-    for (int64_t at = 0; at < o->n; at += w->chunk) {
+    const int ranks = fd_comm_size(ctx);
+    for (int64_t at = 0, turn = 0; at < o->n; at += w->chunk, turn++) {
         int64_t n = o->n - at < w->chunk ? o->n - at : w->chunk;
+        int from = (int)(turn % ranks);
         uint8_t *images = w->images + (o->grid ? (size_t)at * bytes : 0);
         for (int64_t i = 0; i < n; i++) w->want[i] = o->sampling.cls;
         t->before = at;
-        FD_TRY(fd_sample_seeds(ctx, &o->sampler, w->denoiser, o->seeds + at, w->want, n, images, w->used, tick, t));
+        if (from == fd_comm_rank(ctx))
+            FD_TRY(fd_sample_seeds(ctx, &o->sampler, w->denoiser, o->seeds + at, w->want, n, images, w->used, tick, t));
+        FD_TRY(fd_comm_bring(ctx, images, (size_t)n * bytes, from));
+        FD_TRY(fd_comm_bring(ctx, w->used, (size_t)n * sizeof *w->used, from));
         if (w->sink) FD_TRY(fd_sink_add(ctx, w->sink, o->seeds + at, w->used, n, images));
     }
     return FD_OK;
@@ -118,12 +125,13 @@ static fd_status prepare(fd_ctx *ctx, generate_options *o, fd_net *net, const ch
                          work *w) {
     const fd_net_config *c = &net->config;
     size_t bytes = (size_t)c->image_channels * (size_t)c->resolution * (size_t)c->resolution;
-    int batch = o->n < o->sampling.batch ? (int)o->n : o->sampling.batch;
-    w->chunk = batch >= 64 ? batch : batch * (64 / batch);
+    const int64_t share = (o->n + fd_comm_size(ctx) - 1) / fd_comm_size(ctx);
+    int batch = share < o->sampling.batch ? (int)share : o->sampling.batch;
+    w->chunk = share < 64 ? share : batch >= 64 ? batch : batch * (64 / batch);
     FD_NEW(ctx, &w->arena, w->images, fd_mul_size((size_t)(o->grid ? o->n : w->chunk), bytes));
     FD_NEW(ctx, &w->arena, w->want, w->chunk);
     FD_NEW(ctx, &w->arena, w->used, w->chunk);
-    if (o->outdir) {
+    if (o->outdir && fd_comm_first(ctx)) {
         fd_sink_spec spec = {.format = (fd_sink_format)o->format, .path = o->path, .subdirs = o->subdirs,
                              .c = c->image_channels, .h = c->resolution, .w = c->resolution, .total = o->n,
                              .classes = c->label_dim > 0, .network = digest, .sampler = words};
@@ -155,7 +163,7 @@ static fd_status generate(fd_ctx *ctx, generate_options *o, fd_net *net, work *w
         w->sink = NULL;
         FD_TRY(fd_sink_commit(ctx, sink));
     }
-    if (o->grid) FD_TRY(save_grid(ctx, o, c, w->images, digest, words));
+    if (o->grid && fd_comm_first(ctx)) FD_TRY(save_grid(ctx, o, c, w->images, digest, words));
     printf("%lld image%s, %s, %.1f images/s: %s%s%s\n", (long long)o->n, o->n == 1 ? "" : "s", words,
            seconds > 0 ? (double)o->n / seconds : 0, o->outdir ? o->path : "", o->outdir && o->grid ? ", " : "",
            o->grid ? o->grid : "");

@@ -29,7 +29,11 @@ fd_status fd_command_run(fd_ctx *ctx, const char *prefix, const char *about, con
     if (!word || word[0] == '-')
         return FD_FAIL(ctx, FD_E_ARG, "a command is missing; 'fdistill %s%s--help' lists them", prefix, gap);
     for (int i = 0; i < n; i++)
-        if (!strcmp(word, table[i].name)) return table[i].run(ctx, argc - 1, argv + 1);
+        if (!strcmp(word, table[i].name)) {
+            if (ctx->comm && table[i].ranks != FD_RANKS)
+                return FD_FAIL(ctx, FD_E_ARG, "%s%s%s works in one process: start it without mpirun", prefix, gap, word);
+            return table[i].run(ctx, argc - 1, argv + 1);
+        }
     const char *near = fd_nearest(word, names, known);
     if (near)
         return FD_FAIL(ctx, FD_E_ARG, "unknown command '%s%s%.64s'; did you mean '%s'?", prefix, gap, word, near);

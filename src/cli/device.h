@@ -12,7 +12,7 @@ extern const char *const fd_device_names[];       /* "cpu", "cuda", "auto" */
     {.name = "device", .type = FD_OPT_ENUM, .to = &(d), .value = "NAME", .words = fd_device_names,                   \
      .help = "Where networks run: the processor, an NVIDIA GPU, or the GPU where there is one."}
 
-/* UNSUPPORTED with the reason where a GPU was asked for and there is none. */
+/* UNSUPPORTED with the reason where a GPU was asked for and there is none, or by one of several ranks. */
 fd_status fd_device_open(fd_ctx *ctx, int device, const fd_backend **out);
 
 #endif

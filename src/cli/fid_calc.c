@@ -5,6 +5,7 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "cli/fid_calc.h"
+#include "comm/comm.h"
 #include "io/npy.h"
 
 typedef fd_fid_calc_options options;
@@ -138,11 +139,14 @@ static fd_status run_block(fd_ctx *ctx, job *j, options *o, int block) {
     double start = fd_now();
     FD_TRY(fd_fid_input_open(ctx, &o->input, block));
     FD_TRY(fd_measure(ctx, &o->input.source, &j->measure, &mine));
-    if (!block) j->report->from = mine.stats.from;
-    judge(j, &mine.stats.from);
-    fd_status s = fd_scores_compute(ctx, &o->spec, &mine, fd_score_needs_reference(o->spec.which) ? &j->ref : NULL,
-                                    &j->report->block[block]);
-    j->report->seconds[block] = fd_now() - start;
+    fd_status s = FD_OK;
+    if (fd_comm_first(ctx)) {         /* it alone has been given the features */
+        if (!block) j->report->from = mine.stats.from;
+        judge(j, &mine.stats.from);
+        s = fd_scores_compute(ctx, &o->spec, &mine, fd_score_needs_reference(o->spec.which) ? &j->ref : NULL,
+                              &j->report->block[block]);
+        j->report->seconds[block] = fd_now() - start;
+    }
     fd_measured_free(&mine);
     return s;
 }
@@ -158,7 +162,7 @@ static fd_status calc(fd_ctx *ctx, options *o, job *j) {
     r->d = fd_feature_net_dim(&j->measure.net->config);
     FD_TRY(open_reference(ctx, j));
     for (int b = 0; b < o->blocks; b++) FD_TRY(run_block(ctx, j, o, b));
-    return o->record ? fd_fid_record(ctx, r) : FD_OK;
+    return o->record && fd_comm_first(ctx) ? fd_fid_record(ctx, r) : FD_OK;
 }
 
 static fd_status check(fd_ctx *ctx, options *o) {

@@ -15,7 +15,7 @@ typedef struct fd_fid_calc_options {
 } fd_fid_calc_options;
 
 fd_fid_calc_options fd_fid_calc_defaults(void);
-/* Measures; the report points into *o. Prints nothing. */
+/* Measures, the ranks together (comm/comm.h): rank 0 gets the report. It points into *o. Prints nothing. */
 fd_status fd_fid_calc_run(fd_ctx *ctx, fd_fid_calc_options *o, fd_fid_report *report);
 
 #endif

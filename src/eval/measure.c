@@ -6,6 +6,7 @@
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "base/version.h"
+#include "comm/comm.h"
 #include "models/import.h"
 #include "models/inception.h"
 
@@ -79,12 +80,9 @@ static void to_input(const work *w, const uint8_t *images, int n) {
         }
 }
 
-/* The first logits; a classifier's others are not asked for by anybody. */
-static fd_status pass(fd_ctx *ctx, work *w, const uint8_t *images, int64_t at, int n) {
-    float *logits[FD_MAX_HEADS] = {w->logits};
+/* Features of n pictures that rank 0 has by now, those of the source from `at` on. */
+static fd_status take(fd_ctx *ctx, work *w, int64_t at, int n) {
     const size_t d = (size_t)w->d, classes = (size_t)w->out->classes;
-    to_input(w, images, n);
-    FD_TRY(fd_feature_net_run(ctx, w->runner, NULL, w->features, w->logits ? logits : NULL));
     if (w->spec->keep_features)
         memcpy(w->out->stats.features + (size_t)at * d, w->features, sizeof(float) * d * (size_t)n);
     if (w->spec->keep_logits)
@@ -92,17 +90,32 @@ static fd_status pass(fd_ctx *ctx, work *w, const uint8_t *images, int64_t at, i
     return fd_moments_add(ctx, w->moments, w->features, n);
 }
 
+/* One pass, by rank `from`. The first logits; a classifier's others are not asked for by anybody. */
+static fd_status pass(fd_ctx *ctx, work *w, const uint8_t *images, int64_t at, int n, int from) {
+    float *logits[FD_MAX_HEADS] = {w->logits};
+    if (from == fd_comm_rank(ctx)) {
+        to_input(w, images, n);
+        FD_TRY(fd_feature_net_run(ctx, w->runner, NULL, w->features, w->logits ? logits : NULL));
+    }
+    FD_TRY(fd_comm_bring(ctx, w->features, sizeof(float) * (size_t)w->d * (size_t)n, from));
+    if (w->logits) FD_TRY(fd_comm_bring(ctx, w->logits, sizeof(float) * (size_t)w->out->classes * (size_t)n, from));
+    return fd_comm_first(ctx) ? take(ctx, w, at, n) : FD_OK;
+}
+
+/* What is read at a time goes to the ranks in turn. Rank 0 gets their features in the order of the pictures, so that sums are
+ * the same bits for any number of ranks; against the network's work they cost nothing. */
 static fd_status measure(fd_ctx *ctx, work *w) {
     fd_progress bar;
+    const int ranks = fd_comm_size(ctx);
     const int64_t total = w->source->n;
     const size_t bytes = (size_t)w->source->c * (size_t)w->source->h * (size_t)w->source->w;
     fd_progress_start(ctx, &bar, w->spec->what, "images", total);
-    for (int64_t at = 0; at < total; at += w->read) {
-        int n = (int)(total - at < w->read ? total - at : w->read);
-        FD_TRY(fd_image_source_read(ctx, w->source, at, n, w->images, NULL));
+    for (int64_t at = 0, turn = 0; at < total; at += w->read, turn++) {
+        int n = (int)(total - at < w->read ? total - at : w->read), from = (int)(turn % ranks);
+        if (from == fd_comm_rank(ctx)) FD_TRY(fd_image_source_read(ctx, w->source, at, n, w->images, NULL));
         for (int k = 0; k < n; k += w->run) {
             int m = n - k < w->run ? n - k : w->run;
-            FD_TRY(pass(ctx, w, w->images + (size_t)k * bytes, at + k, m));
+            FD_TRY(pass(ctx, w, w->images + (size_t)k * bytes, at + k, m, from));
             fd_progress_update(&bar, at + k + m, NULL);
             if (fd_interrupted())
                 return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + k + m));
@@ -122,14 +135,15 @@ static fd_status prepare(fd_ctx *ctx, fd_arena *a, work *w) {
     w->channels = c->image_channels;
     w->read = spec->batch > 0 ? spec->batch : 1;
     w->run = fd_feature_net_batch(c) < w->read ? fd_feature_net_batch(c) : w->read;
+    const bool keeps = fd_comm_first(ctx);
     m->classes = spec->keep_logits ? fd_feature_net_classes(c) : 0;
     FD_NEW(ctx, a, w->images, fd_mul_size((size_t)w->read, (size_t)s->c * (size_t)s->h * (size_t)s->w));
     FD_NEW(ctx, a, w->features, fd_mul_size((size_t)w->run, (size_t)w->d));
     if (spec->keep_logits) {
         FD_NEW(ctx, a, w->logits, fd_mul_size((size_t)w->run, (size_t)m->classes));
-        FD_NEW(ctx, &m->arena, m->logits, fd_mul_size((size_t)s->n, (size_t)m->classes));
+        if (keeps) FD_NEW(ctx, &m->arena, m->logits, fd_mul_size((size_t)s->n, (size_t)m->classes));
     }
-    if (spec->keep_features) {
+    if (spec->keep_features && keeps) {
         FD_NEW(ctx, &m->stats.arena, m->stats.features, fd_mul_size((size_t)s->n, (size_t)w->d));
         m->stats.nfeatures = s->n;
     }
@@ -162,7 +176,7 @@ fd_status fd_measure(fd_ctx *ctx, fd_image_source *s, const fd_measure_spec *spe
     fd_status status = prepare(ctx, &a, &w);
     if (status == FD_OK) status = fd_moments_init(ctx, &moments, w.d);
     if (status == FD_OK) status = measure(ctx, &w);
-    if (status == FD_OK) status = fd_moments_get(ctx, &moments, out->stats.mu, out->stats.sigma);
+    if (status == FD_OK && fd_comm_first(ctx)) status = fd_moments_get(ctx, &moments, out->stats.mu, out->stats.sigma);
     if (status == FD_OK) status = sign(ctx, s, spec, &out->stats.from);
     fd_moments_free(&moments);
     fd_resizer_free(w.resizer);

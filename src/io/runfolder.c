@@ -91,6 +91,7 @@ void fd_run_close(fd_run *r) {
 
 fd_status fd_run_log(fd_ctx *ctx, fd_run *r, const char *fmt, ...) {
     char line[4096];
+    if (!r->log) return FD_OK;
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(line, sizeof line, fmt, ap);
@@ -115,6 +116,7 @@ static fd_status write_line(fd_ctx *ctx, FILE *f, const char *folder, const char
 }
 
 fd_status fd_run_stats(fd_ctx *ctx, fd_run *r, const json_t *object) {
+    if (!r->stats) return FD_OK;
     return write_line(ctx, r->stats, r->path, "stats.jsonl", object);
 }
 

@@ -21,7 +21,7 @@ fd_status fd_run_create(fd_ctx *ctx, const char *outdir, const char *description
 fd_status fd_run_resume(fd_ctx *ctx, const char *path, fd_run *out);
 void fd_run_close(fd_run *r);                         /* safe on {0} */
 
-/* A line to stdout and log.txt, flushed. The newline is added. */
+/* A line to stdout and log.txt, flushed. The newline is added. A run that is not open ({0}) drops it, and statistics too. */
 fd_status fd_run_log(fd_ctx *ctx, fd_run *r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* One object as one line of stats.jsonl, flushed. */
 fd_status fd_run_stats(fd_ctx *ctx, fd_run *r, const json_t *object);

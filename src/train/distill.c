@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "comm/comm.h"
 #include "io/json.h"
 #include "train/distill_update.h"
 #include "train/feed.h"
@@ -44,7 +45,7 @@ typedef struct {
     float *z, *eps, *real, *eps_real, *r1_noise, *labels;
     double *t, *t_real;
     int64_t pixels;
-    int pass;
+    fd_share share;
     double last_fake, last_disc, last_h[2];               /* for the progress line */
 } distillation;
 
@@ -108,7 +109,7 @@ static fd_status make_nets(fd_ctx *ctx, distillation *r) {
 }
 
 static fd_status allocate(fd_ctx *ctx, distillation *r) {
-    int64_t batch = r->o->job.batch, all = batch * r->pixels;
+    int64_t batch = r->share.mine, all = batch * r->pixels;
     float **images[] = {&r->z, &r->eps, &r->real, &r->eps_real};
     for (size_t i = 0; i < FD_COUNT(images); i++) FD_NEW(ctx, &r->arena, *images[i], all);
     if (r->method.r1_weight > 0) FD_NEW(ctx, &r->arena, r->r1_noise, all);
@@ -120,7 +121,7 @@ static fd_status allocate(fd_ctx *ctx, distillation *r) {
 
 static fd_status make_denoisers(fd_ctx *ctx, distillation *r) {
     int side = r->o->job.grid;
-    if (!side) return FD_OK;
+    if (!side || !fd_comm_first(ctx)) return FD_OK;
     fd_run_options o = {.dtype = r->o->job.dtype, .backend = r->o->job.backend, .pool = &r->pool};
     int n = fd_pass_size(side * side, PASS);
     FD_TRY(fd_denoiser_new(ctx, r->nets.student, n, &o, &r->show_student));
@@ -194,7 +195,7 @@ static json_t *method_json(const distillation *r) {
 
 static json_t *options_json(const distillation *r) {
     const fd_distill_options *o = r->o;
-    json_t *root = fd_job_json(&o->job, &r->data, r->data_digest, r->pass), *ema = json_array(), *teacher = json_object();
+    json_t *root = fd_job_json(&o->job, &r->data, r->data_digest, r->share.pass_alone), *ema = json_array(), *teacher = json_object();
     json_object_set_new(teacher, "path", json_string(o->teacher));
     json_object_set_new(teacher, "digest", json_string(r->teacher_digest));
     json_object_set_new(root, "teacher", teacher);
@@ -214,8 +215,9 @@ static json_t *options_json(const distillation *r) {
 
 /* ---- one iteration ----------------------------------------------------------------------------------------------- */
 
+/* What belongs to this rank of the iteration, samples first … first + share.mine - 1. */
 static fd_status draw_batch(fd_ctx *ctx, distillation *r, uint64_t first, fd_distill_batch *b) {
-    int n = r->o->job.batch;
+    int n = r->share.mine;
     uint64_t seed = r->o->job.seed;
     for (int i = 0; i < n; i++) {
         fd_rng t = {seed, FD_RNG_DISTILL_T, first + (uint64_t)i}, t_real = {seed, FD_RNG_DISTILL_T_REAL, first + (uint64_t)i};
@@ -279,14 +281,6 @@ static void log_critic(distillation *r, const fd_iteration *it) {
     r->last_disc = o->loss_disc;
 }
 
-/* One line for the eye; the numbers are in the statistics. */
-static fd_status log_skipped(fd_ctx *ctx, distillation *r, const fd_iteration *it) {
-    return fd_run_log(ctx, &r->job.run, "iteration %.0f (%s): non-finite numbers, skipped whole; first in %s (%s)",
-                      r->job.count.iteration + 1, it->was_student ? "student" : "critic",
-                      it->culprit_scope && it->culprit_scope[0] ? it->culprit_scope : "the sums over the batch",
-                      it->culprit_op ? it->culprit_op : "no layer");
-}
-
 /* The published rule for the heads' norms suits 256 channels and 16, but not all between. */
 static fd_status log_weak_heads(fd_ctx *ctx, distillation *r) {
     const fd_net_config *c = &r->nets.heads->config;
@@ -309,14 +303,14 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     fd_distill_batch b;
     fd_iteration it;
     if (images <= 0 && r->nets.heads) FD_TRY(log_weak_heads(ctx, r));
-    FD_TRY(draw_batch(ctx, r, (uint64_t)images, &b));
+    FD_TRY(draw_batch(ctx, r, (uint64_t)images + (uint64_t)r->share.first, &b));
     for (int k = 0; k < FD_TRAINED_NETS; k++)
         adam[k] = (fd_adam){fd_lr_at(lr[k], images, o->job.duration), o->beta1, o->beta2, o->eps, o->weight_decay};
     for (int i = 0; i < o->n_ema; i++) beta[i] = o->ema[i] < 1 ? o->ema[i] : fd_ema_beta(o->job.batch, o->ema[i], 0, images);
     FD_TRY(fd_distill_iterate(ctx, r->distiller, &r->method, &r->nets, &r->progress, (int64_t)job->count.iteration + 1, &b,
                               adam, beta, &it));
     *skipped = it.skipped;
-    if (it.skipped) return log_skipped(ctx, r, &it);
+    if (it.skipped) return fd_job_log_skipped(ctx, job, it.was_student ? " (student)" : " (critic)", it.culprit_scope, it.culprit_op);
     if (it.was_student) log_student(r, &it);
     else log_critic(r, &it);
     return FD_OK;
@@ -434,7 +428,7 @@ static fd_status print_plan(fd_ctx *ctx, const distillation *r, const char *desc
            "  memory      %.1f MiB of activations and batches\n",
            description, (long long)n->teacher->params.count_trained, r->o->teacher,
            n->heads ? (long long)n->heads->params.count_trained : 0, n->heads ? n->heads->config.ntap : 0, (long long)r->data.n,
-           r->data.label_dim, ceil(r->o->job.duration / r->o->job.batch), r->o->job.batch, r->pass, r->method.freq,
+           r->data.label_dim, ceil(r->o->job.duration / r->o->job.batch), r->o->job.batch, r->share.pass, r->method.freq,
            r->method.freq == 1 ? "st" : r->method.freq == 2 ? "nd" : r->method.freq == 3 ? "rd" : "th",
            (double)fd_distiller_bytes(r->distiller) / 1048576);
     return FD_OK;
@@ -446,10 +440,10 @@ static fd_status prepare(fd_ctx *ctx, distillation *r) {
     FD_TRY(fd_dataset_digest(ctx, &r->data, r->data_digest));
     FD_TRY(make_nets(ctx, r));
     r->pixels = (int64_t)r->data.c * r->data.h * r->data.w;
-    r->pass = o->job.batch_gpu ? o->job.batch_gpu : fd_pass_size(o->job.batch, PASS);
+    FD_TRY(fd_job_share(ctx, &o->job, PASS, &r->share));
     r->feed = (fd_feed){&r->data, o->job.seed};
     fd_polynomial_init(&r->levels, r->method.ratio.t_min, r->method.ratio.t_max, r->method.ratio.rho);
-    fd_distiller_spec spec = {.method = &r->method, .batch = o->job.batch, .n = r->pass, .dtype = o->job.dtype, .backend = o->job.backend,
+    fd_distiller_spec spec = {.method = &r->method, .batch = r->share.mine, .n = r->share.pass, .dtype = o->job.dtype, .backend = o->job.backend,
                               .dropout_seed = o->job.seed};
     FD_TRY(fd_distiller_new(ctx, &spec, &r->nets, &r->distiller));
     FD_TRY(fd_distill_progress_new(ctx, &r->method, &r->nets, o->n_ema, &r->progress));

@@ -44,12 +44,13 @@ static fd_status clear_gradients(fd_ctx *ctx, const fd_distill_nets *nets, fd_up
     return FD_OK;
 }
 
-/* *good stays true if the gradient is finite. */
-static fd_status measure(fd_ctx *ctx, const fd_distiller *d, const fd_distill_nets *nets, fd_distill_progress *p, int which,
-                         fd_iteration *out, bool *good) {
+/* The gradient of all ranks together; *good stays true if it is finite. */
+static fd_status sum_and_measure(fd_ctx *ctx, const fd_distiller *d, const fd_distill_nets *nets, fd_distill_progress *p,
+                                 int which, fd_iteration *out, bool *good) {
     fd_net *net = trained_net(nets, which);
     if (!net) return FD_OK;
     fd_ranges r = trained_ranges(d, which);
+    FD_TRY(fd_updater_sum(ctx, &p->updater, &net->params));
     FD_TRY(fd_updater_measure(ctx, &p->updater, r.list, r.n, &net->params, &out->grad[which]));
     *good = *good && isfinite(out->grad[which].norm);
     return FD_OK;
@@ -72,7 +73,7 @@ static fd_status student_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_met
     fd_status s = fd_distiller_student(ctx, d, b, &p->ratio, NULL, &out->student);
     if (s != FD_OK && s != FD_E_NUMERIC) return s;
     bool fine = s == FD_OK && isfinite(out->student.loss);
-    if (fine) FD_TRY(measure(ctx, d, nets, p, FD_STUDENT, out, &fine));
+    if (fine) FD_TRY(sum_and_measure(ctx, d, nets, p, FD_STUDENT, out, &fine));
     out->skipped = !fine;
     if (out->skipped) {
         p->ratio = before;
@@ -89,8 +90,8 @@ static fd_status critic_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_nets
                              fd_iteration *out) {
     FD_TRY(fd_distiller_critic(ctx, d, b, &out->critic));
     bool fine = isfinite(out->critic.loss);
-    FD_TRY(measure(ctx, d, nets, p, FD_FAKE, out, &fine));
-    FD_TRY(measure(ctx, d, nets, p, FD_HEADS, out, &fine));
+    FD_TRY(sum_and_measure(ctx, d, nets, p, FD_FAKE, out, &fine));
+    FD_TRY(sum_and_measure(ctx, d, nets, p, FD_HEADS, out, &fine));
     out->skipped = !fine;
     if (out->skipped) return FD_OK;
     FD_TRY(update(ctx, d, nets, p, FD_FAKE, &optimiser[FD_FAKE], 1, NULL, 0));

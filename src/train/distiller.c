@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "comm/comm.h"
 #include "train/distill_views.h"
 
 struct fd_distiller {
@@ -11,11 +12,15 @@ struct fd_distiller {
     fd_distill_views views;
     fd_arena arena;
     int64_t pixels;                  /* C R R */
+    int total;                       /* samples of a step on all ranks */
     int heads, label_dim;
     bool r1;
     fd_ranges student, fake, disc;
-    /* whole batch */
+    /* this rank's samples */
     float *g, *x_t, *d_fake, *d_teacher, *dg, *dg_gan, *logits, *h, *w, *logits_real, *logits_r1;
+    /* all ranks' */
+    float *all_logits, *all_h;
+    double *all_t;
     /* one pass */
     float *z, *rows, *row_labels, *uncond, *row_logits, *row_loss;
     double *level, *row_t;
@@ -52,7 +57,10 @@ static fd_status allocate(fd_ctx *ctx, fd_distiller *d) {
     for (size_t i = 0; i < FD_COUNT(images); i++) FD_NEW(ctx, a, *images[i], all);
     float **per_head[] = {&d->logits, &d->logits_real, &d->logits_r1};
     for (size_t i = 0; i < FD_COUNT(per_head); i++) FD_NEW(ctx, a, *per_head[i], batch * heads);
-    FD_NEW(ctx, a, d->h, batch);
+    FD_NEW(ctx, a, d->all_logits, d->total * heads);
+    FD_NEW(ctx, a, d->all_h, d->total);
+    FD_NEW(ctx, a, d->all_t, d->total);
+    d->h = d->all_h + fd_comm_rank(ctx) * batch;
     FD_NEW(ctx, a, d->w, batch);
     FD_NEW(ctx, a, d->z, d->spec.n * d->pixels);
     FD_NEW(ctx, a, d->uncond, d->spec.n * d->pixels);
@@ -68,6 +76,7 @@ static fd_status allocate(fd_ctx *ctx, fd_distiller *d) {
 static fd_status make(fd_ctx *ctx, fd_distiller *d) {
     const fd_net_config *c = &d->nets.teacher->config;
     d->pixels = (int64_t)c->image_channels * c->resolution * c->resolution;
+    d->total = d->spec.batch * fd_comm_size(ctx);
     d->label_dim = c->label_dim;
     d->heads = d->nets.heads ? d->nets.heads->config.ntap : 0;
     d->r1 = d->nets.heads && d->spec.method->r1_weight > 0;
@@ -155,7 +164,7 @@ static double softplus(double x) { return x > 0 ? x + log1p(exp(-x)) : log1p(exp
 static fd_status gan_gradient_pass(fd_ctx *ctx, fd_distiller *d, int at) {
     fd_tapped_view *t = &d->views.teacher;
     int64_t p = at * d->pixels, l = (int64_t)at * d->heads;
-    double each = 1.0 / ((double)d->spec.batch * d->heads);
+    double each = 1.0 / ((double)d->total * d->heads);
     for (int i = 0; i < d->spec.n * d->heads; i++)
         d->row_logits[i] = (float)(-sigmoid(-(double)d->logits[l + i]) * each);
     FD_TRY(fd_exec_write(ctx, t->v.e, t->dlogits, d->row_logits));
@@ -188,9 +197,9 @@ static fd_status teacher_pass(fd_ctx *ctx, fd_distiller *d, const fd_distill_bat
 /* ---- student step ------------------------------------------------------------------------------------------------ */
 
 /* w and the two parts of the image gradient, from what all passes gathered. */
-static void image_gradient(fd_distiller *d, fd_student_step *out) {
+static fd_status image_gradient(fd_ctx *ctx, fd_distiller *d, fd_student_step *out) {
     const fd_distill_method *m = d->spec.method;
-    int64_t batch = d->spec.batch, all = batch * d->pixels;
+    int64_t batch = d->spec.batch, all = d->total * d->pixels;
     double squares = 0, vsd = 0, gan = 0, logits = 0;
     bool with_gan = d->heads && m->gan_weight > 0;
     for (int64_t i = 0; i < batch; i++) {
@@ -208,11 +217,14 @@ static void image_gradient(fd_distiller *d, fd_student_step *out) {
         }
     }
     for (int64_t i = 0; i < batch * d->heads; i++) logits += softplus(-(double)d->logits[i]);
-    out->loss_vsd = 0.5 * squares / (double)all;
-    out->loss_gan = d->heads ? logits / (double)(batch * d->heads) : 0;
+    double sum[] = {squares, vsd, gan, logits};
+    FD_TRY(fd_comm_sum_f64(ctx, sum, (int)FD_COUNT(sum)));
+    out->loss_vsd = 0.5 * sum[0] / (double)all;
+    out->norm_vsd = sqrt(sum[1]);
+    out->norm_gan = sqrt(sum[2]);
+    out->loss_gan = d->heads ? sum[3] / (double)(d->total * (int64_t)d->heads) : 0;
     out->loss = out->loss_vsd + m->gan_weight * out->loss_gan;
-    out->norm_vsd = sqrt(vsd);
-    out->norm_gan = sqrt(gan);
+    return FD_OK;
 }
 
 static fd_status student_backward_pass(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, int at) {
@@ -224,12 +236,16 @@ static fd_status student_backward_pass(fd_ctx *ctx, fd_distiller *d, const fd_di
     return fd_exec_run(ctx, s->v.e, s->forward_end, -1);
 }
 
-/* Without heads there is no ratio: h = 1. */
+/* The ratio looks at the samples of all ranks, and gives every rank the same. Without heads there is no ratio: h = 1. */
 static fd_status weigh(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, fd_ratio *ratio,
                        const fd_ratio_stages *stages, fd_student_step *out) {
-    if (d->heads)
-        return fd_ratio_apply(ctx, ratio, d->spec.method->divergence, d->logits, d->heads, b->t, d->spec.batch, d->h, stages,
-                              &out->ratio);
+    if (d->heads) {
+        const size_t batch = (size_t)d->spec.batch;
+        FD_TRY(fd_comm_gather(ctx, d->logits, batch * (size_t)d->heads * sizeof *d->logits, d->all_logits));
+        FD_TRY(fd_comm_gather(ctx, b->t, batch * sizeof *b->t, d->all_t));
+        return fd_ratio_apply(ctx, ratio, d->spec.method->divergence, d->all_logits, d->heads, d->all_t, d->total, d->all_h,
+                              stages, &out->ratio);
+    }
     for (int i = 0; i < d->spec.batch; i++) d->h[i] = 1;
     out->ratio = (fd_ratio_stats){.h_min = 1, .h_mean = 1, .h_max = 1};
     return FD_OK;
@@ -245,7 +261,7 @@ fd_status fd_distiller_student(fd_ctx *ctx, fd_distiller *d, const fd_distill_ba
         FD_TRY(teacher_pass(ctx, d, b, at));
     }
     FD_TRY(weigh(ctx, d, b, ratio, stages, out));
-    image_gradient(d, out);
+    FD_TRY(image_gradient(ctx, d, out));
     for (int at = 0; at < d->spec.batch; at += d->spec.n) FD_TRY(student_backward_pass(ctx, d, b, at));
     return FD_OK;
 }
@@ -262,13 +278,13 @@ static fd_status fake_loss_pass(fd_ctx *ctx, fd_distiller *d, const fd_distill_b
         weight[i] = (float)(w / (double)d->pixels);
     }
     FD_TRY(fd_exec_write(ctx, f->v.e, f->weight, weight));
-    FD_TRY(fd_exec_fill(ctx, f->v.e, f->dloss, 1.0f / (float)d->spec.batch));
+    FD_TRY(fd_exec_fill(ctx, f->v.e, f->dloss, 1.0f / (float)d->total));
     FD_TRY(fd_view_fill(ctx, &f->v, d->x_t + p, b->t + at, labels_at(d, b, at), NULL));
     FD_TRY(fd_exec_write(ctx, f->v.e, f->target, d->g + p));
     FD_TRY(fd_exec_run(ctx, f->v.e, 0, -1));
     FD_TRY(fd_exec_read(ctx, f->v.e, f->v.D, d->d_fake + p));
     FD_TRY(fd_exec_read(ctx, f->v.e, f->loss, d->row_loss));
-    for (int i = 0; i < d->spec.n; i++) out->loss_fake_score += (double)d->row_loss[i] / d->spec.batch;
+    for (int i = 0; i < d->spec.n; i++) out->loss_fake_score += (double)d->row_loss[i] / d->total;
     return FD_OK;
 }
 
@@ -295,7 +311,7 @@ static fd_status critic_rows(fd_ctx *ctx, fd_distiller *d, const fd_distill_batc
 static void discriminate(fd_distiller *d, int at, fd_critic_step *out) {
     int count = d->spec.n * d->heads;
     float *fake = d->row_logits, *real = fake + count, *r1 = real + count;
-    double each = 1.0 / ((double)d->spec.batch * d->heads), penalty = d->spec.method->r1_weight;
+    double each = 1.0 / ((double)d->total * d->heads), penalty = d->spec.method->r1_weight;
     int64_t l = (int64_t)at * d->heads;
     for (int i = 0; i < count; i++) {
         double lf = fake[i], lr = real[i];
@@ -333,6 +349,13 @@ fd_status fd_distiller_critic(fd_ctx *ctx, fd_distiller *d, const fd_distill_bat
         FD_TRY(fake_loss_pass(ctx, d, b, at, out));
         if (d->heads) FD_TRY(heads_pass(ctx, d, b, at, out));
     }
+    double sum[] = {out->loss_fake_score, out->loss_disc, out->loss_r1, out->accuracy_fake, out->accuracy_real};
+    FD_TRY(fd_comm_sum_f64(ctx, sum, (int)FD_COUNT(sum)));
+    out->loss_fake_score = sum[0];
+    out->loss_disc = sum[1];
+    out->loss_r1 = sum[2];
+    out->accuracy_fake = sum[3];
+    out->accuracy_real = sum[4];
     out->loss = out->loss_fake_score + out->loss_disc + d->spec.method->r1_weight * out->loss_r1;
     return FD_OK;
 }

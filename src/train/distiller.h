@@ -7,7 +7,9 @@
  *   critic    mean weight (D_fake(x_t) - G)^2  and  mean softplus(logit(x_t)) + mean softplus(-logit(real_t))
  *
  * The batch is worked through in passes of n samples. Whatever looks at the whole batch (ratio, normalisation, means)
- * is computed once from the gathered numbers of all passes, so cutting the batch changes the order of sums only.
+ * is computed once from the gathered numbers of all passes, so cutting the batch changes the order of sums only. The same
+ * holds for ranks (comm/comm.h): each works through its own samples, and B below is the batch of all ranks together. Losses
+ * and shares are of the whole batch then, on every rank; gradients are not yet summed over the ranks.
  *
  * The networks run in views (view.h) that share their weights: student forward and backward from an injected image
  * gradient; teacher with tapped encoder, heads and their gradient at the image; fake score forward and backward;
@@ -25,14 +27,14 @@ typedef struct { fd_net *student, *teacher, *fake, *heads; } fd_distill_nets;
 
 typedef struct {
     const fd_distill_method *method;     /* borrowed; may change between steps except taps and r1_weight > 0 or not */
-    int batch, n;                        /* samples per step; per pass (divides batch) */
+    int batch, n;                        /* samples per step on this rank, as many on each; per pass (divides batch) */
     fd_dtype dtype;
     uint64_t dropout_seed;               /* student's dropout */
     const fd_backend *backend;           /* NULL: the CPU backend */
 } fd_distiller_spec;
 
-/* Random numbers and data of one step, all of `batch` samples: normals z, eps [B,C,R,R], noise levels t [B], labels
- * [B,label_dim] or NULL. Critic steps also: real images in [-1,1], eps_real, t_real, and r1_noise if r1_weight > 0. */
+/* Random numbers and data of one step, the `batch` samples of this rank: normals z, eps [batch,C,R,R], noise levels t [batch], labels
+ * [batch,label_dim] or NULL. Critic steps also: real images in [-1,1], eps_real, t_real, and r1_noise if r1_weight > 0. */
 typedef struct {
     const float *z, *eps, *labels;
     const double *t;
@@ -41,21 +43,21 @@ typedef struct {
     uint64_t first;                      /* index of the first sample, for dropout */
 } fd_distill_batch;
 
-/* Everything a student step passes through, for health reports and tests; memory of the distiller, whole batch,
+/* Everything a student step passes through, for health reports and tests; memory of the distiller, the samples of this rank,
  * overwritten by the next step. */
 typedef struct {
-    float *g, *x_t, *d_fake, *d_teacher;           /* [B,C,R,R] */
-    float *logits;                                 /* [B,heads] of the generated images */
-    float *h, *w;                                  /* [B] */
-    float *dg, *dg_gan;                            /* [B,C,R,R]: total gradient at G; of the GAN loss alone, without lambda */
+    float *g, *x_t, *d_fake, *d_teacher;           /* [batch,C,R,R] */
+    float *logits;                                 /* [batch,heads] of the generated images */
+    float *h, *w;                                  /* [batch] */
+    float *dg, *dg_gan;                            /* [batch,C,R,R]: total gradient at G; of the GAN loss alone, without lambda */
     double loss, loss_vsd, loss_gan;
     double norm_vsd, norm_gan;                     /* L2 norms of the two parts of dg, lambda included */
     fd_ratio_stats ratio;
 } fd_student_step;
 
 typedef struct {
-    float *g, *x_t, *d_fake;                       /* [B,C,R,R] */
-    float *logits_fake, *logits_real, *logits_r1;  /* [B,heads] */
+    float *g, *x_t, *d_fake;                       /* [batch,C,R,R] */
+    float *logits_fake, *logits_real, *logits_r1;  /* [batch,heads] */
     double loss, loss_fake_score, loss_disc, loss_r1;
     double accuracy_fake, accuracy_real;           /* share of the logits with the right sign */
 } fd_critic_step;

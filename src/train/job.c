@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "comm/comm.h"
 #include "io/json.h"
 
 fd_job_options fd_job_defaults(void) {
@@ -12,6 +13,17 @@ int fd_pass_size(int batch, int most) {
     int n = batch < most ? batch : most;
     while (batch % n) n--;
     return n;
+}
+
+fd_status fd_job_share(fd_ctx *ctx, const fd_job_options *o, int most, fd_share *out) {
+    const int ranks = fd_comm_size(ctx), pass = o->batch_gpu ? o->batch_gpu : fd_pass_size(o->batch, most);
+    if (pass > o->batch || o->batch % pass)
+        return FD_FAIL(ctx, FD_E_ARG, "--batch-gpu %d does not divide --batch %d", pass, o->batch);
+    if (o->batch % ranks)
+        return FD_FAIL(ctx, FD_E_ARG, "--batch %d cannot be shared evenly by %d ranks: choose a multiple", o->batch, ranks);
+    const int mine = o->batch / ranks;
+    *out = (fd_share){.mine = mine, .first = (int64_t)fd_comm_rank(ctx) * mine, .pass = fd_pass_size(mine, pass), .pass_alone = pass};
+    return FD_OK;
 }
 
 static const char *shape_name(fd_lr_shape s) { return s == FD_LR_LINEAR ? "linear" : s == FD_LR_COSINE ? "cosine" : "none"; }

@@ -28,7 +28,8 @@ typedef struct fd_job_options {
     int64_t max_size;          /* --max-size: use only so many images, drawn with the seed; 0 = all       */
     double duration;           /* --duration: images to train on (the command line says millions)         */
     int batch;                 /* --batch: images per optimiser step                                      */
-    int batch_gpu;             /* --batch-gpu: images per pass; 0 = chosen; changes memory, not the result */
+    int batch_gpu;             /* --batch-gpu: images per pass, fewer where a rank's share asks for it; 0 = chosen; changes
+                                  memory, not the result                                                  */
     uint64_t seed;             /* --seed                                                                  */
     fd_dtype dtype;            /* --precision: FD_F32 or FD_BF16 compute; weights are always f32          */
     const fd_backend *backend; /* --device: NULL = the CPU                                                 */
@@ -54,6 +55,17 @@ double fd_lr_at(const fd_lr *s, double images, double duration);
 fd_job_options fd_job_defaults(void);
 /* The largest divisor of batch that is at most `most`: images per pass when the user did not say. */
 int fd_pass_size(int batch, int most);
+
+/* How an iteration's images are cut. Every rank has as many, rank r those from r * mine on. */
+typedef struct fd_share {
+    int mine;                  /* images of this rank                                                         */
+    int64_t first;             /* the first of them within the batch                                          */
+    int pass;                  /* per pass: divides mine                                                      */
+    int pass_alone;            /* the pass of a process alone, which training_options.json shows: a run may go on
+                                  with another number of ranks                                                */
+} fd_share;
+/* `most`: images per pass unless --batch-gpu says less or more. ARG if --batch cannot be cut so. */
+fd_status fd_job_share(fd_ctx *ctx, const fd_job_options *o, int most, fd_share *out);
 /* Opens --data as the options say; square images only. */
 fd_status fd_job_dataset(fd_ctx *ctx, const fd_job_options *o, fd_dataset *out);
 /* The start of training_options.json; the caller adds its own keys. Owner: the caller. */

@@ -10,6 +10,7 @@
 
 #include "base/interrupt.h"
 #include "base/progress.h"
+#include "comm/comm.h"
 #include "io/json.h"
 #include "run/twin.h"
 #include "train/run_find.h"
@@ -38,7 +39,7 @@ static fd_status load_newest(fd_ctx *ctx, fd_job *job, const char *fixed) {
     return fd_run_log(ctx, &job->run, "Resuming from %s (%.1f kimg)", path, job->count.images / 1e3);
 }
 
-static fd_status open_folder(fd_ctx *ctx, fd_job *job, const char *fixed) {
+static fd_status find_folder(fd_ctx *ctx, fd_job *job, const char *fixed) {
     fd_run_search found;
     FD_TRY(fd_run_find(ctx, job->o->outdir, job->o->nosubdir, job->o->resume, job->options, &found));
     if (found.path[0]) {
@@ -48,6 +49,20 @@ static fd_status open_folder(fd_ctx *ctx, fd_job *job, const char *fixed) {
     FD_TRY(fd_run_create(ctx, job->o->outdir, job->description, job->o->nosubdir, &job->run));
     FD_TRY(fd_run_save_options(ctx, &job->run, job->options));
     return found.other[0] ? fd_run_log(ctx, &job->run, "A new run, not a resumed one: %s", found.other) : FD_OK;
+}
+
+/* Rank 0 has the folder and what is in it; the others get its arrays. */
+static fd_status open_folder(fd_ctx *ctx, fd_job *job, const char *fixed) {
+    const int ranks = fd_comm_size(ctx);
+    if (fd_comm_first(ctx)) FD_TRY(find_folder(ctx, job, fixed));
+    if (ranks == 1) return FD_OK;
+    FD_TRY(fd_comm_same(ctx, fixed, strlen(fixed), "options, data or networks"));
+    for (int i = 0; i < job->state.n; i++) {
+        const fd_state_item *it = &job->state.list[i];
+        FD_TRY(fd_comm_broadcast(ctx, it->data, (size_t)it->count * fd_st_dtype_bytes(it->dtype), 0));
+    }
+    return fd_run_log(ctx, &job->run, "%d ranks, each with %d of the %d images of an iteration", ranks, job->o->batch / ranks,
+                      job->o->batch);
 }
 
 /* ---- saving ----------------------------------------------------------------------------------------------------- */
@@ -74,8 +89,22 @@ static void drop_old_states(const fd_job *job) {
     }
 }
 
+/* All ranks took the same steps with the same sums, so their arrays agree to the bit; the clock among the counters does not. */
+static fd_status compare_ranks(fd_ctx *ctx, const fd_job *job) {
+    for (int i = 0; ctx->comm && i < job->state.n; i++) {
+        const fd_state_item *it = &job->state.list[i];
+        char what[80];
+        if (it->data == &job->count) continue;
+        snprintf(what, sizeof what, "the numbers of '%s'", it->name);
+        FD_TRY(fd_comm_same(ctx, it->data, (size_t)it->count * fd_st_dtype_bytes(it->dtype), what));
+    }
+    return FD_OK;
+}
+
 static fd_status save_state(fd_ctx *ctx, fd_job *job, const char *fixed) {
     char path[4096];
+    FD_TRY(compare_ranks(ctx, job));
+    if (!fd_comm_first(ctx)) return FD_OK;
     FD_TRY(fd_twins_to_host(ctx));
     FD_TRY(fd_run_file(ctx, &job->run, path, STATE_NAME, kimg_of(job)));
     FD_TRY(fd_state_save(ctx, &job->state, path, fixed));
@@ -119,18 +148,22 @@ static fd_status report_tick(fd_ctx *ctx, fd_job *job, clock_state *t) {
     return s;
 }
 
-/* A measurement that fails costs the run a line of its log, not more. */
+/* A measurement that fails costs the run a line of its log, not more: so rank 0 measures alone, and nobody waits for its part. */
 static fd_status measure_snapshot(fd_ctx *ctx, fd_job *job) {
     char path[4096], line[512];
+    fd_comm *const ranks = ctx->comm;
     FD_TRY(fd_run_file(ctx, &job->run, path, "network-snapshot-%06" PRId64 ".safetensors", kimg_of(job)));
+    ctx->comm = NULL;
     if (job->o->measure(ctx, job->o->measure_user, path, line, sizeof line) != FD_OK) {
         snprintf(line, sizeof line, "not measured: %.480s", ctx->message);
         fd_clear(ctx);
     }
+    ctx->comm = ranks;
     return fd_run_log(ctx, &job->run, "network-snapshot-%06" PRId64 ": %s", kimg_of(job), line);
 }
 
 static fd_status save_snapshot(fd_ctx *ctx, fd_job *job) {
+    if (!fd_comm_first(ctx)) return FD_OK;
     FD_TRY(fd_twins_to_host(ctx));
     FD_TRY(job->snapshot(ctx, job, kimg_of(job)));
     return job->o->measure && job->count.images > 0 ? measure_snapshot(ctx, job) : FD_OK;
@@ -150,13 +183,17 @@ static fd_status end_tick(fd_ctx *ctx, fd_job *job, clock_state *t, const char *
     return FD_OK;
 }
 
-static bool asked_to_stop(const fd_ctx *ctx, const fd_job *job) {
-    return fd_interrupted() || (ctx->watch && !ctx->watch(ctx->watch_user, (int64_t)job->count.images, (int64_t)job->o->duration));
+/* A signal to one rank stops all after the same step. */
+static fd_status asked_to_stop(fd_ctx *ctx, const fd_job *job, bool *stop) {
+    bool mine = fd_interrupted() ||
+                (ctx->watch && !ctx->watch(ctx->watch_user, (int64_t)job->count.images, (int64_t)job->o->duration));
+    return fd_comm_any(ctx, mine, stop);
 }
 
 static fd_status stop_early(fd_ctx *ctx, fd_job *job, const char *fixed) {
-    const char *by = fd_interrupted() ? fd_interrupt_name() : "the caller";
+    const char *by = fd_interrupted() ? fd_interrupt_name() : ctx->comm ? "a signal to another rank" : "the caller";
     FD_TRY(save_state(ctx, job, fixed));
+    FD_TRY(fd_comm_barrier(ctx));           /* who leaves with a failure ends the others, who may still be writing */
     FD_TRY(fd_run_log(ctx, &job->run, "Stopped by %s at %.1f kimg; the same command with --resume goes on",
                       by, job->count.images / 1e3));
     return FD_FAIL(ctx, FD_E_CANCELLED, "stopped by %s; state saved in %s; the same command with --resume goes on", by,
@@ -174,6 +211,14 @@ static fd_status one_step(fd_ctx *ctx, fd_job *job) {
     if (job->skipped_in_row < FD_NONFINITE_LIMIT) return FD_OK;
     return FD_FAIL(ctx, FD_E_NUMERIC, "%d steps in a row gave non-finite numbers and were skipped; the last good state "
                    "is in %s; lower the learning rate or use --precision fp32", FD_NONFINITE_LIMIT, job->run.path);
+}
+
+fd_status fd_job_log_skipped(fd_ctx *ctx, fd_job *job, const char *kind, const char *scope, const char *op) {
+    char first[256];
+    snprintf(first, sizeof first, "%.120s (%.80s)", scope && scope[0] ? scope : "the sums over the batch", op ? op : "no layer");
+    FD_TRY(fd_comm_first_word(ctx, op != NULL, first, sizeof first));
+    return fd_run_log(ctx, &job->run, "iteration %.0f%s: non-finite numbers, skipped whole; first in %s", job->count.iteration + 1,
+                      kind, first);
 }
 
 static fd_status run_to_end(fd_ctx *ctx, fd_job *job, const char *fixed) {
@@ -195,7 +240,9 @@ static fd_status run_to_end(fd_ctx *ctx, fd_job *job, const char *fixed) {
         /* A tick ends where the image counter passes a multiple of its length, whenever the run was interrupted. */
         if (last || job->count.images >= (job->count.tick + 1) * (double)job->o->tick)
             s = end_tick(ctx, job, &t, fixed, last);
-        if (s == FD_OK && asked_to_stop(ctx, job) && !last) s = stop_early(ctx, job, fixed);
+        bool stop = false;
+        if (s == FD_OK) s = asked_to_stop(ctx, job, &stop);
+        if (stop && !last) s = stop_early(ctx, job, fixed);
     }
     fd_progress_end(&bar);
     return s;

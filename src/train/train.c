@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "comm/comm.h"
 #include "fdiv/sigma.h"
 #include "io/json.h"
 #include "train/augment.h"
@@ -29,7 +30,7 @@ typedef struct {
     char data_digest[65], start_digest[65];
     fd_net *net;
     fd_edm_step pass;
-    int n;                                   /* images per pass */
+    fd_share share;
     fd_range all;                            /* every trained weight */
     fd_updater updater;
     float *m, *v, *ema;
@@ -98,13 +99,13 @@ static fd_status allocate(fd_ctx *ctx, training *r) {
     FD_NEW(ctx, &r->arena, r->v, p->trained);
     FD_NEW(ctx, &r->arena, r->ema, p->total);
     memcpy(r->ema, p->w, sizeof(float) * (size_t)p->total);
-    FD_NEW(ctx, &r->arena, r->images, r->n * pixels);
-    FD_NEW(ctx, &r->arena, r->noise, r->n * pixels);
-    FD_NEW(ctx, &r->arena, r->sigma, r->n);
-    if (r->data.label_dim) FD_NEW(ctx, &r->arena, r->labels, (int64_t)r->n * r->data.label_dim);
+    FD_NEW(ctx, &r->arena, r->images, r->share.pass * pixels);
+    FD_NEW(ctx, &r->arena, r->noise, r->share.pass * pixels);
+    FD_NEW(ctx, &r->arena, r->sigma, r->share.pass);
+    if (r->data.label_dim) FD_NEW(ctx, &r->arena, r->labels, (int64_t)r->share.pass * r->data.label_dim);
     if (!(r->o->augment > 0)) return FD_OK;
     r->threads = ctx->threads > 0 ? ctx->threads : omp_get_max_threads();
-    FD_NEW(ctx, &r->arena, r->augment, r->n * FD_AUGMENT_DIM);
+    FD_NEW(ctx, &r->arena, r->augment, r->share.pass * FD_AUGMENT_DIM);
     FD_NEW(ctx, &r->arena, r->augment_work, fd_mul_size((size_t)r->threads, fd_augment_work(r->data.w)));
     return FD_OK;
 }
@@ -137,7 +138,7 @@ static void set_number(json_t *o, const char *key, double v) { json_object_set_n
 static fd_status options_json(fd_ctx *ctx, training *r) {
     const fd_train_options *o = r->o;
     const char *network;
-    json_t *root = fd_job_json(&o->job, &r->data, r->data_digest, r->n), *net;
+    json_t *root = fd_job_json(&o->job, &r->data, r->data_digest, r->share.pass_alone), *net;
     r->job.options = root;
     FD_TRY(fd_net_config_format(ctx, &r->arena, &r->net->config, &network));
     FD_TRY(fd_json_parse(ctx, (fd_bytes){(const uint8_t *)network, strlen(network)}, "network", &net));
@@ -163,13 +164,13 @@ static fd_status run_pass(fd_ctx *ctx, training *r, uint64_t first, double *loss
     const fd_train_options *o = r->o;
     uint64_t seed = o->job.seed;
     int64_t pixels = (int64_t)r->data.c * r->data.h * r->data.w;
-    int classes = r->data.label_dim;
-    FD_TRY(fd_feed_images(ctx, &r->feed, first, r->n, r->images, r->labels));
+    int classes = r->data.label_dim, n = r->share.pass;
+    FD_TRY(fd_feed_images(ctx, &r->feed, first, n, r->images, r->labels));
     if (r->augment)
-        fd_augment_images(o->augment, seed, first, r->n, r->data.c, r->data.w, r->images, r->augment, r->augment_work,
+        fd_augment_images(o->augment, seed, first, n, r->data.c, r->data.w, r->images, r->augment, r->augment_work,
                           r->threads);
-    fd_feed_normals(seed, FD_RNG_NOISE, first, r->n, pixels, r->noise);
-    for (int i = 0; i < r->n; i++) {
+    fd_feed_normals(seed, FD_RNG_NOISE, first, n, pixels, r->noise);
+    for (int i = 0; i < n; i++) {
         fd_rng level = {seed, FD_RNG_SIGMA, first + (uint64_t)i}, drop = {seed, FD_RNG_LABEL_DROP, first + (uint64_t)i};
         r->sigma[i] = fd_sigma_lognormal(&level, 0, o->p_mean, o->p_std);
         if (classes && o->label_dropout > 0 && fd_rng_uniform(&drop, 0) < o->label_dropout)
@@ -181,8 +182,7 @@ static fd_status run_pass(fd_ctx *ctx, training *r, uint64_t first, double *loss
 static fd_status log_skipped(fd_ctx *ctx, training *r) {
     const char *scope, *op;
     FD_TRY(fd_exec_find_nonfinite(ctx, r->pass.view.e, &scope, &op));
-    return fd_run_log(ctx, &r->job.run, "iteration %.0f: non-finite numbers, skipped whole; first in %s (%s)",
-                      r->job.count.iteration + 1, scope && scope[0] ? scope : "the sums over the batch", op ? op : "no layer");
+    return fd_job_log_skipped(ctx, &r->job, "", scope, op);
 }
 
 static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
@@ -191,8 +191,11 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     fd_params *p = &r->net->params;
     double loss = 0, images = job->count.images;
     FD_TRY(fd_updater_clear(ctx, &r->updater, p));
-    for (int at = 0; at < o->job.batch; at += r->n) FD_TRY(run_pass(ctx, r, (uint64_t)images + (uint64_t)at, &loss));
+    const uint64_t first = (uint64_t)images + (uint64_t)r->share.first;
+    for (int at = 0; at < r->share.mine; at += r->share.pass) FD_TRY(run_pass(ctx, r, first + (uint64_t)at, &loss));
     fd_grad_stats g;
+    FD_TRY(fd_comm_sum_f64(ctx, &loss, 1));
+    FD_TRY(fd_updater_sum(ctx, &r->updater, p));
     FD_TRY(fd_updater_measure(ctx, &r->updater, &r->all, 1, p, &g));
     *skipped = !isfinite(loss) || !isfinite(g.norm);
     if (*skipped) return log_skipped(ctx, r);
@@ -234,19 +237,17 @@ static fd_status prepare(fd_ctx *ctx, training *r) {
     const fd_job_options *o = &r->o->job;
     FD_TRY(fd_job_dataset(ctx, o, &r->data));
     FD_TRY(fd_dataset_digest(ctx, &r->data, r->data_digest));
-    r->n = o->batch_gpu ? o->batch_gpu : fd_pass_size(o->batch, FD_TRAIN_PASS);
-    if (r->n > o->batch || o->batch % r->n)
-        return FD_FAIL(ctx, FD_E_ARG, "--batch-gpu %d does not divide --batch %d", r->n, o->batch);
+    FD_TRY(fd_job_share(ctx, o, FD_TRAIN_PASS, &r->share));
     FD_TRY(make_net(ctx, r));
     describe_net(r);
-    fd_edm_step_spec spec = {.n = r->n, .dtype = o->dtype, .augment = r->o->augment > 0, .dropout_seed = o->seed,
+    fd_edm_step_spec spec = {.n = r->share.pass, .dtype = o->dtype, .augment = r->o->augment > 0, .dropout_seed = o->seed,
                              .backend = o->backend};
     FD_TRY(fd_edm_step_open(ctx, r->net, &spec, &r->pass));
     r->all = (fd_range){0, r->net->params.trained};
     r->updater.device = o->backend ? o->backend->device : NULL;
     r->feed = (fd_feed){&r->data, o->seed};
     FD_TRY(allocate(ctx, r));
-    if (!o->grid) return FD_OK;
+    if (!o->grid || !fd_comm_first(ctx)) return FD_OK;
     fd_run_options d = {.dtype = o->dtype, .backend = o->backend};
     return fd_denoiser_new(ctx, r->net, fd_pass_size(o->grid * o->grid, FD_TRAIN_PASS), &d, &r->show);
 }
@@ -263,8 +264,8 @@ static fd_status run(fd_ctx *ctx, training *r) {
         printf("would run %s\n  network     %lld parameters\n  data        %lld images, %d classes\n"
                "  iterations  %.0f of %d images in passes of %d\n  memory      %.1f MiB per pass, %.1f GFLOP per image\n",
                description, (long long)r->net->params.count_trained, (long long)r->data.n, r->data.label_dim,
-               ceil(o->duration / o->batch), o->batch, r->n, (double)(s.act_bytes + s.input_bytes + s.work_bytes) / 1048576,
-               s.flops / r->n / 1e9);
+               ceil(o->duration / o->batch), o->batch, r->share.pass, (double)(s.act_bytes + s.input_bytes + s.work_bytes) / 1048576,
+               s.flops / r->share.pass / 1e9);
         return FD_OK;
     }
     r->job.o = o;

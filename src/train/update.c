@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "comm/comm.h"
+
 void fd_updater_close(fd_updater *u) {
     for (int i = 0; i < u->n; i++) fd_twin_put(u->held[i]);
     *u = (fd_updater){0};
@@ -48,6 +50,12 @@ fd_status fd_updater_clear(fd_ctx *ctx, fd_updater *u, fd_params *p) {
     FD_TRY(hold(ctx, u, p->g, p->trained, &g));
     g->newer = true;
     return u->device->zero(ctx, g->p, g->bytes);
+}
+
+fd_status fd_updater_sum(fd_ctx *ctx, fd_updater *u, fd_params *p) {
+    if (!ctx->comm) return FD_OK;
+    if (u->device) return FD_FAIL(ctx, FD_E_UNSUPPORTED, "several ranks train on the CPU only: gradients on a GPU would need NCCL");
+    return fd_comm_sum_f32(ctx, p->g, p->trained);
 }
 
 fd_status fd_updater_measure(fd_ctx *ctx, fd_updater *u, const fd_range *range, int n, fd_params *p, fd_grad_stats *out) {

@@ -1,0 +1,31 @@
+# Several ranks, when Open MPI's header is found. Its library is loaded when a launcher asks for ranks (src/comm/mpi.c), never
+# linked: one program runs with and without it.
+set(FD_MPI AUTO CACHE STRING "Several ranks over Open MPI: ON, OFF, or AUTO: when Open MPI is there")
+
+set(found)
+if(FD_MPI)
+  find_package(MPI QUIET COMPONENTS C)
+  if(MPI_C_FOUND)
+    include(CheckSymbolExists)
+    set(CMAKE_REQUIRED_INCLUDES ${MPI_C_INCLUDE_DIRS})
+    check_symbol_exists(OPEN_MPI mpi.h FD_MPI_IS_OPEN_MPI)
+    unset(CMAKE_REQUIRED_INCLUDES)
+    set(found ${FD_MPI_IS_OPEN_MPI})
+  endif()
+endif()
+
+if(NOT FD_MPI)
+  message(STATUS "Several ranks: off, as asked")
+elseif(found)
+  message(STATUS "Several ranks: on, Open MPI")
+  list(GET MPI_C_LIBRARIES 0 mpi_library)
+  target_include_directories(fd_comm SYSTEM PRIVATE ${MPI_C_INCLUDE_DIRS})
+  target_compile_definitions(fd_comm PRIVATE FD_HAVE_MPI FD_MPI_LIBRARY="${mpi_library}")
+elseif(FD_MPI STREQUAL "AUTO")
+  message(STATUS "Several ranks: off, Open MPI not found")
+else()
+  message(FATAL_ERROR "FD_MPI=ON, but Open MPI was not found")
+endif()
+if(NOT found)
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/comm/mpi.c PROPERTIES HEADER_FILE_ONLY ON)     # is not compiled
+endif()
