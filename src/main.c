@@ -11,7 +11,6 @@
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/ranks.h"
-#include "comm/comm.h"
 #include "cpu/describe.h"
 
 static const fd_command commands[] = {
@@ -91,7 +90,6 @@ int main(int argc, char **argv) {
         return 0;
     }
     const int code = status == FD_E_ARG ? 2 : status == FD_E_CANCELLED ? 130 : 1;
-    fd_ranks_complain(&ctx, status);
-    fd_comm_abort(ctx.comm, code);      /* or the other ranks would wait for this one */
+    fd_ranks_fail(&ctx, status, code);
     return code;
 }

@@ -44,12 +44,14 @@ fd_status fd_ranks_enter(fd_ctx *ctx) {
 
 void fd_ranks_leave(fd_ctx *ctx) { fd_comm_close(ctx->comm); }
 
-void fd_ranks_complain(fd_ctx *ctx, fd_status status) {
+void fd_ranks_fail(fd_ctx *ctx, fd_status status, int code) {
     const char *text = ctx->message[0] ? ctx->message : fd_status_name(status);
     if (!ctx->comm) {
         fprintf(stderr, "fdistill: %s\n", text);
         return;
     }
-    if (!fd_comm_first(ctx)) sleep(GRACE);
+    /* A signal in this time is mpirun's, because rank 0 has ended the run. */
+    if (!fd_comm_first(ctx) && sleep(GRACE) > 0) return;
     fprintf(stderr, "fdistill: rank %d: %s\n", fd_comm_rank(ctx), text);
+    fd_comm_abort(ctx->comm, code);
 }

@@ -9,7 +9,8 @@
 fd_status fd_ranks_enter(fd_ctx *ctx);
 /* After a command that succeeded: waits for the others. */
 void fd_ranks_leave(fd_ctx *ctx);
-/* Says on stderr what failed here, and by which rank; once, if all failed for the same reason. */
-void fd_ranks_complain(fd_ctx *ctx, fd_status status);
+/* After one that failed: says on stderr what, and on which rank, and ends all ranks with this exit code. Where all fail for the
+ * same reason, rank 0 says it for them. Returns in a process alone, and on ranks that others have ended. */
+void fd_ranks_fail(fd_ctx *ctx, fd_status status, int code);
 
 #endif

@@ -28,7 +28,7 @@ const char *fd_comm_transport(void);
 fd_status fd_comm_open(fd_ctx *ctx, fd_comm **out);
 /* Waits for the others and parts; NULL is allowed. */
 void fd_comm_close(fd_comm *c);
-/* Ends all ranks, this one too, with an exit code. Only main may call it. */
+/* Ends all ranks, this one too, with an exit code: or they would wait for one that has failed. For the end of main only. */
 void fd_comm_abort(fd_comm *c, int code);
 
 static inline int fd_comm_rank(const fd_ctx *ctx) { return ctx->comm ? ctx->comm->rank : 0; }

@@ -57,7 +57,8 @@ typedef struct {
     int read, run;                /* pictures read at a time, and per pass of the network */
     int d, channels;
     uint8_t *images;              /* [read] */
-    float *features, *logits;     /* [run] */
+    fd_progress bar;
+    float *features, *logits;     /* [read], and room to fill up the last pass */
 } work;
 
 /* uint8 [n][c] pictures to the network's float input; what is missing to a full pass repeats the last. */
@@ -80,8 +81,23 @@ static void to_input(const work *w, const uint8_t *images, int n) {
         }
 }
 
-/* Features of n pictures that rank 0 has by now, those of the source from `at` on. */
-static fd_status take(fd_ctx *ctx, work *w, int64_t at, int n) {
+/* n pictures from w->images, the source's from `at` on, to w->features and w->logits. The first logits; a classifier's others
+ * are not asked for by anybody. */
+static fd_status look(fd_ctx *ctx, work *w, int64_t at, int n) {
+    const size_t bytes = (size_t)w->source->c * (size_t)w->source->h * (size_t)w->source->w;
+    FD_TRY(fd_image_source_read(ctx, w->source, at, n, w->images, NULL));
+    for (int k = 0; k < n; k += w->run) {
+        float *logits[FD_MAX_HEADS] = {w->logits ? w->logits + (size_t)k * (size_t)w->out->classes : NULL};
+        to_input(w, w->images + (size_t)k * bytes, n - k < w->run ? n - k : w->run);
+        FD_TRY(fd_feature_net_run(ctx, w->runner, NULL, w->features + (size_t)k * (size_t)w->d, w->logits ? logits : NULL));
+        fd_progress_update(&w->bar, at + k, NULL);
+        if (fd_interrupted())
+            return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + k));
+    }
+    return FD_OK;
+}
+
+static fd_status keep(fd_ctx *ctx, work *w, int64_t at, int n) {
     const size_t d = (size_t)w->d, classes = (size_t)w->out->classes;
     if (w->spec->keep_features)
         memcpy(w->out->stats.features + (size_t)at * d, w->features, sizeof(float) * d * (size_t)n);
@@ -90,38 +106,21 @@ static fd_status take(fd_ctx *ctx, work *w, int64_t at, int n) {
     return fd_moments_add(ctx, w->moments, w->features, n);
 }
 
-/* One pass, by rank `from`. The first logits; a classifier's others are not asked for by anybody. */
-static fd_status pass(fd_ctx *ctx, work *w, const uint8_t *images, int64_t at, int n, int from) {
-    float *logits[FD_MAX_HEADS] = {w->logits};
-    if (from == fd_comm_rank(ctx)) {
-        to_input(w, images, n);
-        FD_TRY(fd_feature_net_run(ctx, w->runner, NULL, w->features, w->logits ? logits : NULL));
-    }
-    FD_TRY(fd_comm_bring(ctx, w->features, sizeof(float) * (size_t)w->d * (size_t)n, from));
-    if (w->logits) FD_TRY(fd_comm_bring(ctx, w->logits, sizeof(float) * (size_t)w->out->classes * (size_t)n, from));
-    return fd_comm_first(ctx) ? take(ctx, w, at, n) : FD_OK;
-}
-
 /* What is read at a time goes to the ranks in turn. Rank 0 gets their features in the order of the pictures, so that sums are
  * the same bits for any number of ranks; against the network's work they cost nothing. */
 static fd_status measure(fd_ctx *ctx, work *w) {
-    fd_progress bar;
     const int ranks = fd_comm_size(ctx);
     const int64_t total = w->source->n;
-    const size_t bytes = (size_t)w->source->c * (size_t)w->source->h * (size_t)w->source->w;
-    fd_progress_start(ctx, &bar, w->spec->what, "images", total);
+    fd_progress_start(ctx, &w->bar, w->spec->what, "images", total);
     for (int64_t at = 0, turn = 0; at < total; at += w->read, turn++) {
         int n = (int)(total - at < w->read ? total - at : w->read), from = (int)(turn % ranks);
-        if (from == fd_comm_rank(ctx)) FD_TRY(fd_image_source_read(ctx, w->source, at, n, w->images, NULL));
-        for (int k = 0; k < n; k += w->run) {
-            int m = n - k < w->run ? n - k : w->run;
-            FD_TRY(pass(ctx, w, w->images + (size_t)k * bytes, at + k, m, from));
-            fd_progress_update(&bar, at + k + m, NULL);
-            if (fd_interrupted())
-                return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + k + m));
-        }
+        if (from == fd_comm_rank(ctx)) FD_TRY(look(ctx, w, at, n));
+        FD_TRY(fd_comm_bring(ctx, w->features, sizeof(float) * (size_t)w->d * (size_t)n, from));
+        if (w->logits) FD_TRY(fd_comm_bring(ctx, w->logits, sizeof(float) * (size_t)w->out->classes * (size_t)n, from));
+        if (fd_comm_first(ctx)) FD_TRY(keep(ctx, w, at, n));
+        fd_progress_update(&w->bar, at + n, NULL);
     }
-    fd_progress_end(&bar);
+    fd_progress_end(&w->bar);
     return FD_OK;
 }
 
@@ -136,11 +135,12 @@ static fd_status prepare(fd_ctx *ctx, fd_arena *a, work *w) {
     w->read = spec->batch > 0 ? spec->batch : 1;
     w->run = fd_feature_net_batch(c) < w->read ? fd_feature_net_batch(c) : w->read;
     const bool keeps = fd_comm_first(ctx);
+    const size_t rows = (size_t)w->read + (size_t)w->run;
     m->classes = spec->keep_logits ? fd_feature_net_classes(c) : 0;
     FD_NEW(ctx, a, w->images, fd_mul_size((size_t)w->read, (size_t)s->c * (size_t)s->h * (size_t)s->w));
-    FD_NEW(ctx, a, w->features, fd_mul_size((size_t)w->run, (size_t)w->d));
+    FD_NEW(ctx, a, w->features, fd_mul_size(rows, (size_t)w->d));
     if (spec->keep_logits) {
-        FD_NEW(ctx, a, w->logits, fd_mul_size((size_t)w->run, (size_t)m->classes));
+        FD_NEW(ctx, a, w->logits, fd_mul_size(rows, (size_t)m->classes));
         if (keeps) FD_NEW(ctx, &m->arena, m->logits, fd_mul_size((size_t)s->n, (size_t)m->classes));
     }
     if (spec->keep_features && keeps) {
