@@ -29,6 +29,9 @@ static const fd_command commands[] = {
 static const char about[] =
     "Distils a diffusion U-Net (EDM family) into a generator that makes an image in one step, by f-distill.\n"
     "\n"
+    "train, distill, generate, fid ref and fid calc share their work when mpirun starts several processes: "
+    "'mpirun -n 4 fdistill train …'; 'fdistill doctor' says whether this build can.\n"
+    "\n"
     "--threads N (compute threads, default one per core) and --quiet (no progress bars) work before and after every "
     "command. Exit codes: 0 good, 1 the work failed, 2 wrong usage, 130 interrupted with the state saved.";
 

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "base/version.h"
 #include "cli/commands.h"
+#include "comm/comm.h"
 #include "cpu/describe.h"
 #include "eval/frechet.h"
 #include "io/image.h"
@@ -118,6 +119,9 @@ fd_status fd_cmd_doctor(fd_ctx *ctx, int argc, char **argv) {
     printf("threads      %d of %d cores\n", ctx->threads ? ctx->threads : omp_get_max_threads(), f.cores);
     printf("memory       %.1f GiB\n", physical_memory_gib());
     printf("convolutions %s\n", f.onednn);
+    const char *way = fd_comm_transport();
+    if (way) printf("ranks        over %s: mpirun -n 4 fdistill …\n", way);
+    else printf("ranks        one: built without Open MPI\n");
     static fd_status (*const trials[])(fd_ctx *, char *, size_t) = {network_trial, eigen_trial, picture_trial};
     for (size_t i = 0; i < FD_COUNT(trials); i++) {
         char said[160] = "";
