@@ -27,7 +27,8 @@ typedef struct fd_measured {
 /* Reads every picture once. Inception takes any size (inception_input.h); a classifier those of its own size as
  * x / 127.5 - 1, nothing is resized. Gray pictures are repeated for a colour network. ARG if the network gives no
  * features, the pictures do not fit, or there are fewer than two. FD_E_CANCELLED after a signal. The same bits for any
- * batch, number of threads and of ranks (comm/comm.h), who share the pictures; rank 0 gets the result, others zeros. Owner of *out: the caller (fd_measured_free). */
+ * batch, number of threads and of ranks (comm/comm.h), who share the pictures; rank 0 gets the result, others zeros.
+ * Owner of *out: the caller (fd_measured_free). */
 fd_status fd_measure(fd_ctx *ctx, fd_image_source *s, const fd_measure_spec *spec, fd_measured *out);
 void fd_measured_free(fd_measured *m);                        /* safe on {0} */
 

@@ -195,7 +195,8 @@ static json_t *method_json(const distillation *r) {
 
 static json_t *options_json(const distillation *r) {
     const fd_distill_options *o = r->o;
-    json_t *root = fd_job_json(&o->job, &r->data, r->data_digest, r->share.pass_alone), *ema = json_array(), *teacher = json_object();
+    json_t *root = fd_job_json(&o->job, &r->data, r->data_digest, r->share.pass_alone);
+    json_t *ema = json_array(), *teacher = json_object();
     json_object_set_new(teacher, "path", json_string(o->teacher));
     json_object_set_new(teacher, "digest", json_string(r->teacher_digest));
     json_object_set_new(root, "teacher", teacher);
@@ -310,7 +311,8 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     FD_TRY(fd_distill_iterate(ctx, r->distiller, &r->method, &r->nets, &r->progress, (int64_t)job->count.iteration + 1, &b,
                               adam, beta, &it));
     *skipped = it.skipped;
-    if (it.skipped) return fd_job_log_skipped(ctx, job, it.was_student ? " (student)" : " (critic)", it.culprit_scope, it.culprit_op);
+    if (it.skipped)
+        return fd_job_log_skipped(ctx, job, it.was_student ? " (student)" : " (critic)", it.culprit_scope, it.culprit_op);
     if (it.was_student) log_student(r, &it);
     else log_critic(r, &it);
     return FD_OK;
@@ -443,8 +445,8 @@ static fd_status prepare(fd_ctx *ctx, distillation *r) {
     FD_TRY(fd_job_share(ctx, &o->job, PASS, &r->share));
     r->feed = (fd_feed){&r->data, o->job.seed};
     fd_polynomial_init(&r->levels, r->method.ratio.t_min, r->method.ratio.t_max, r->method.ratio.rho);
-    fd_distiller_spec spec = {.method = &r->method, .batch = r->share.mine, .n = r->share.pass, .dtype = o->job.dtype, .backend = o->job.backend,
-                              .dropout_seed = o->job.seed};
+    fd_distiller_spec spec = {.method = &r->method, .batch = r->share.mine, .n = r->share.pass, .dtype = o->job.dtype,
+                              .backend = o->job.backend, .dropout_seed = o->job.seed};
     FD_TRY(fd_distiller_new(ctx, &spec, &r->nets, &r->distiller));
     FD_TRY(fd_distill_progress_new(ctx, &r->method, &r->nets, o->n_ema, &r->progress));
     FD_TRY(allocate(ctx, r));

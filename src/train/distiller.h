@@ -33,8 +33,9 @@ typedef struct {
     const fd_backend *backend;           /* NULL: the CPU backend */
 } fd_distiller_spec;
 
-/* Random numbers and data of one step, the `batch` samples of this rank: normals z, eps [batch,C,R,R], noise levels t [batch], labels
- * [batch,label_dim] or NULL. Critic steps also: real images in [-1,1], eps_real, t_real, and r1_noise if r1_weight > 0. */
+/* Random numbers and data of one step, the `batch` samples of this rank: normals z, eps [batch,C,R,R], noise levels
+ * t [batch], labels [batch,label_dim] or NULL. Critic steps also: real images in [-1,1], eps_real, t_real, and r1_noise if
+ * r1_weight > 0. */
 typedef struct {
     const float *z, *eps, *labels;
     const double *t;

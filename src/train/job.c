@@ -22,7 +22,8 @@ fd_status fd_job_share(fd_ctx *ctx, const fd_job_options *o, int most, fd_share 
     if (o->batch % ranks)
         return FD_FAIL(ctx, FD_E_ARG, "--batch %d cannot be shared evenly by %d ranks: choose a multiple", o->batch, ranks);
     const int mine = o->batch / ranks;
-    *out = (fd_share){.mine = mine, .first = (int64_t)fd_comm_rank(ctx) * mine, .pass = fd_pass_size(mine, pass), .pass_alone = pass};
+    *out = (fd_share){.mine = mine, .first = (int64_t)fd_comm_rank(ctx) * mine, .pass = fd_pass_size(mine, pass),
+                      .pass_alone = pass};
     return FD_OK;
 }
 

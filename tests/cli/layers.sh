@@ -2,7 +2,7 @@
 # tools/check_layers must fail on every kind of breach: each is planted alone in a small tree.
 set -eu
 tree=$(mktemp -d); trap 'rm -rf "$tree"' EXIT
-mkdir -p "$tree/src/base" "$tree/src/io" "$tree/src/fdiv" "$tree/src/cpu" "$tree/src/nn" "$tree/src/train" "$tree/models" "$tree/cuda" "$tree/src/odd"
+for folder in src/base src/io src/fdiv src/comm src/cpu src/nn src/train src/odd models cuda; do mkdir -p "$tree/$folder"; done
 fail=0
 expect() {      # expect good|bad, then what the planted file holds
     want=$1; file=$2; text=$3
@@ -28,6 +28,8 @@ expect good src/io/a.c 'void f(void *p) { fd_free(p); puts("free(p)"); }'
 expect good src/base/mem.c 'void *f(void) { return malloc(3); }'
 expect bad  src/nn/a.c 'void f(void) { dnnl_engine_create(0, 0, 0); }'
 expect good src/cpu/a.c 'void f(void) { dnnl_engine_create(0, 0, 0); }'
+expect bad  src/train/a.c '#include <mpi.h>'
+expect good src/comm/mpi.c '#include <mpi.h>'
 expect bad  src/nn/a.c '#include <oneapi/dnnl/dnnl.h>'
 expect bad  cuda/a.cu '#include <cudnn.h>'
 expect good cuda/cudnn_conv.c '#include <cudnn.h>'
