@@ -204,8 +204,8 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     r->adam_steps++;
     FD_TRY(fd_updater_adamw(ctx, &r->updater, &adam, (int64_t)r->adam_steps, &r->all, 1, p, r->m, r->v,
                             fd_clip_factor(g.norm, o->clip), &ema, 1));
-    r->last_loss = loss;
-    fd_stats_add(&job->stats, "Loss/loss", loss);
+    r->last_loss = loss / (double)((int64_t)r->data.c * r->data.h * r->data.w);    /* per value, as EDM logs it */
+    fd_stats_add(&job->stats, "Loss/loss", r->last_loss);
     fd_stats_add(&job->stats, "Grad/norm", g.norm);
     fd_stats_add(&job->stats, "Progress/lr", adam.lr);
     return FD_OK;
