@@ -26,6 +26,10 @@ typedef enum {
 
 #define FD_MESSAGE_MAX 1024
 
+/* How the algorithm of a convolution is chosen on the CPU (cpu/tune.h): by what was measured before, else by rules; by
+ * measuring what is not known yet; by rules alone. */
+typedef enum { FD_TUNE_KNOWN, FD_TUNE_ON, FD_TUNE_OFF } fd_tuning;
+
 /* One per thread of control that calls the library; never shared between threads that run at the same time. */
 typedef struct fd_ctx {
     fd_status code;                  /* FD_OK, or the code of the first failure since fd_clear  */
@@ -33,6 +37,7 @@ typedef struct fd_ctx {
     const char *file;                /* source position of the report                           */
     int line;
     int threads;                     /* compute threads; 0 = one per available core             */
+    fd_tuning tune;                  /* of convolutions                                         */
     bool quiet;                      /* no progress bars                                        */
     bool silent;                     /* nothing on stdout and stderr: the public API            */
     /* Long runs ask it after every step, from their own thread; false: save and stop, as after a signal. NULL: none. */

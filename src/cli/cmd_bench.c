@@ -22,7 +22,8 @@ static const char *const config_names[] = {"ddpmpp-cifar10", "ncsnpp-cifar10", "
 
 typedef struct {
     const char *network, *save;
-    int config, resolution, kind, batch, reps, precision, shapes, device;
+    int config, resolution, kind, batch, reps, precision, shapes;
+    fd_device_choice device;
     int64_t images;
     bool ops, json, paced;
 } bench_options;
@@ -307,7 +308,7 @@ fd_status fd_cmd_bench(fd_ctx *ctx, int argc, char **argv) {
          .help = "Images of one repetition of generate."},
         {.name = "precision", .type = FD_OPT_ENUM, .to = &p.precision, .value = "NAME", .words = fd_precision_names,
          .help = "Number type of the computation."},
-        FD_DEVICE_ROW(p.device),
+        FD_DEVICE_ROWS(p.device),
         {.name = "reps", .type = FD_OPT_INT, .to = &p.reps, .value = "N", .lo = 1, .hi = MOST_REPS,
          .help = "Repetitions, after one that is not counted. The median is what to compare."},
         {.name = "paced", .type = FD_OPT_FLAG, .to = &p.paced,

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "comm/comm.h"
 #include "cpu/describe.h"
+#include "cpu/tune.h"
 #include "eval/frechet.h"
 #include "io/image.h"
 #include "models/net.h"
@@ -119,6 +120,11 @@ fd_status fd_cmd_doctor(fd_ctx *ctx, int argc, char **argv) {
     printf("threads      %d of %d cores\n", ctx->threads ? ctx->threads : omp_get_max_threads(), f.cores);
     printf("memory       %.1f GiB\n", physical_memory_gib());
     printf("convolutions %s\n", f.onednn);
+    char tuned[4096];
+    const int threads = ctx->threads ? ctx->threads : omp_get_max_threads(), known = fd_tune_known(ctx, threads);
+    fd_tune_path(threads, tuned);
+    if (known) printf("             %d measured here: %s\n", known, tuned);
+    else printf("             none measured for so many threads; --tune on does it\n");
     const char *way = fd_comm_transport();
     if (way) printf("ranks        over %s: mpirun -n 4 fdistill …\n", way);
     else printf("ranks        one: built without Open MPI\n");

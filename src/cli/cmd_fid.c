@@ -21,7 +21,7 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
     int resize = FD_RESIZE_TF1;
     char name[256] = "";
     fd_measure_spec spec = {.name = name, .batch = 64, .what = "measuring"};
-    int device = 0;
+    fd_device_choice device = {0};
     fd_option o[] = {
         {.name = "data", .type = FD_OPT_TEXT, .to = &data, .value = "PATH", .help = "Zip or folder.",
          .required = true},
@@ -37,7 +37,7 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
          .help = "Write the features of every image too, 4 d bytes each: what KID and precision/recall compare."},
         {.name = "batch", .type = FD_OPT_INT, .to = &spec.batch, .value = "N", .lo = 1, .hi = 65536,
          .help = "Images per pass."},
-        FD_DEVICE_ROW(device),
+        FD_DEVICE_ROWS(device),
     };
     fd_args a = {.command = "fid ref", .option = o, .n = (int)FD_COUNT(o),
                  .about = "Writes the reference statistics of a set: mu and sigma of its features as an npz that "

@@ -11,7 +11,7 @@ extern const char *const fd_lr_shape_names[];     /* "none", "linear", "cosine" 
 /* What has no place of its own in fd_job_options. */
 typedef struct {
     int precision;                /* index into fd_precision_names (cli/sampling.h) */
-    int device;                   /* index into fd_device_names (cli/device.h)      */
+    fd_device_choice device;
     int64_t iterations;
     int lr_shape;
     double lr_ramp, lr_start;
@@ -38,7 +38,7 @@ typedef struct {
      .no_default = true, .help = "Use only so many images, drawn with the seed."},                                   \
     {.name = "precision", .type = FD_OPT_ENUM, .to = &(x).precision, .value = "NAME", .words = fd_precision_names,   \
      .help = "Number type of the computation; weights are always float32."},                                         \
-    FD_DEVICE_ROW((x).device),                                                                                       \
+    FD_DEVICE_ROWS((x).device),                                                                                      \
     {.name = "seed", .type = FD_OPT_SEED, .to = &(j).seed, .value = "N", .help = "Of everything random."},           \
     {.name = "tick", .type = FD_OPT_COUNT, .to = &(j).tick, .value = "KIMG", .unit = 1000, .lo = 1, .hi = 1e12,      \
      .help = "Progress lines and statistics every so many thousand images."},                                        \

@@ -26,7 +26,7 @@ static fd_status measure(fd_ctx *ctx, void *user, const char *network, char *lin
     return s;
 }
 
-fd_status fd_run_metric_attach(fd_ctx *ctx, fd_run_metric_options *m, int device, fd_job_options *j) {
+fd_status fd_run_metric_attach(fd_ctx *ctx, fd_run_metric_options *m, fd_device_choice device, fd_job_options *j) {
     if (!m->ref && !m->net) return FD_OK;
     if (!m->net)
         return FD_FAIL(ctx, FD_E_ARG, "--metric-ref: give the feature network of these statistics to --metric-net too");

@@ -10,7 +10,7 @@
 typedef struct fd_run_metric_options {
     const char *ref, *net, *metrics;
     int64_t num;
-    int device;                   /* of the run */
+    fd_device_choice device;      /* of the run */
 } fd_run_metric_options;
 
 #define FD_RUN_METRIC_DEFAULTS {.metrics = "fd", .num = 10000}
@@ -25,6 +25,6 @@ typedef struct fd_run_metric_options {
 
 /* Checks what was given and hangs it into the job's options; nothing when neither --metric-ref nor --metric-net is
  * there. m must outlive the run. */
-fd_status fd_run_metric_attach(fd_ctx *ctx, fd_run_metric_options *m, int device, fd_job_options *j);
+fd_status fd_run_metric_attach(fd_ctx *ctx, fd_run_metric_options *m, fd_device_choice device, fd_job_options *j);
 
 #endif

@@ -14,7 +14,8 @@ extern const char *const fd_precision_names[];    /* "fp32", "bf16"  */
 
 /* As given; 0 and NaN stand for "the network's own". */
 typedef struct fd_sampling {
-    int steps, solver, cls, batch, precision, device;
+    int steps, solver, cls, batch, precision;
+    fd_device_choice device;
     double sigma_min, sigma_max, rho, s_churn, s_min, s_max, s_noise;
 } fd_sampling;
 
@@ -47,7 +48,7 @@ typedef struct fd_sampling {
      .help = "Images per pass. Changes memory and speed, never the images."},                                        \
     {.name = "precision", .type = FD_OPT_ENUM, .to = &(s).precision, .value = "NAME", .words = fd_precision_names,   \
      .help = "Number type of the network's computation."},                                                           \
-    FD_DEVICE_ROW((s).device)
+    FD_DEVICE_ROWS((s).device)
 
 /* A U-Net from a file; ARG with what the file is, if it is something else. */
 fd_status fd_load_generator(fd_ctx *ctx, const char *path, fd_net **out);

@@ -91,8 +91,8 @@ static dnnl_status_t add_relu(dnnl_primitive_attr_t attr) {
     return s;
 }
 
-static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p,
-                                        dnnl_alg_kind_t alg, bool any) {
+static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p, bool any) {
+    const dnnl_alg_kind_t alg = dnnl_convolution_direct;
     dnnl_memory_desc_t x, y, w, b;
     dnnl_dims_t xs = {p->x->s.n, p->x->s.c, p->x->s.h, p->x->s.w}, ys = {p->y->s.n, p->y->s.c, p->y->s.h, p->y->s.w};
     dnnl_dims_t strides = {p->stride, p->stride}, pad = {p->pad, p->pad_w}, after;
@@ -141,24 +141,15 @@ static const char *implementation(dnnl_primitive_desc_t pd) {
     return name;
 }
 
-/* Whether oneDNN's Winograd may take the gradient of the weights. The choice never looks at the batch. */
-static bool suits_winograd(fd_conv_role what, const problem *p) {
-    return what == FD_CONV_BWD_W && fd_cpu_conv_algorithm_now() != FD_CONV_DIRECT && p->x->dt == FD_F32 &&
-           p->y->dt == FD_F32 && p->w[2] == 3 && p->w[3] == 3 && p->stride == 1 && p->pad == 1 && p->pad_w == 1 && p->x->s.h >= 3 &&
-           p->x->s.w >= 3 && p->x->block == 16 && p->y->block == 16;
-}
-
 /* The best primitive there is for the problem; false when only oneDNN's own plain loops would do it. */
 static bool find_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p) {
-    if (suits_winograd(what, p) &&
-        describe_primitive(pd, what, p, dnnl_convolution_winograd, false) == dnnl_success) return true;
     for (int any = 0; any < 2; any++) {
-        if (describe_primitive(pd, what, p, dnnl_convolution_direct, any) != dnnl_success) continue;
+        if (describe_primitive(pd, what, p, any) != dnnl_success) continue;
         if (!strncmp(implementation(*pd), "jit", 3) || !strncmp(implementation(*pd), "brg", 3)) return true;
         dnnl_primitive_desc_destroy(*pd);
     }
     for (int any = 0; any < 2; any++) {
-        if (describe_primitive(pd, what, p, dnnl_convolution_direct, any) != dnnl_success) continue;
+        if (describe_primitive(pd, what, p, any) != dnnl_success) continue;
         if (strncmp(implementation(*pd), "ref", 3)) return true;
         dnnl_primitive_desc_destroy(*pd);
     }
@@ -232,9 +223,7 @@ static dnnl_status_t build(conv *s, fd_call *c, const problem *p, dnnl_primitive
 
 static fd_status run(fd_ctx *ctx, const fd_call *c);
 
-static fd_status prepare(fd_ctx *ctx, fd_call *c, fd_conv_role what) {
-    fd_status w = fd_winograd_prepare(ctx, c, what);
-    if (w != FD_E_UNSUPPORTED) return w;
+static fd_status prepare_direct(fd_ctx *ctx, fd_call *c, fd_conv_role what) {
     if (!fd_dnnl_engine()) return FD_E_UNSUPPORTED;
     fd_dnnl_threads(c);
     problem p = describe(what, c);
@@ -257,6 +246,16 @@ static fd_status prepare(fd_ctx *ctx, fd_call *c, fd_conv_role what) {
     c->state = s;
     c->algo = s->algo;
     return FD_OK;
+}
+
+static fd_status prepare_as(fd_ctx *ctx, fd_call *c, fd_conv_role what, fd_conv_algorithm a) {
+    return a == FD_CONV_WINOGRAD ? fd_winograd_prepare(ctx, c, what) : prepare_direct(ctx, c, what);
+}
+
+static fd_status prepare(fd_ctx *ctx, fd_call *c, fd_conv_role what) {
+    fd_conv_algorithm a;
+    FD_TRY(fd_conv_choose(ctx, c, what, prepare_as, &a));
+    return prepare_as(ctx, c, what, a);
 }
 
 static fd_status prepare_forward(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c, FD_CONV_FORWARD); }

@@ -1,5 +1,4 @@
-/* cpu.h — what the files of the CPU backend share: the kernel of every op, the instruction set, and the choice of the
- * convolution algorithm.
+/* cpu.h — what the files of the CPU backend share: the kernel of every op and the instruction set.
  *
  * Every kernel works for each block its prepare accepts; a prepare that cannot returns FD_E_UNSUPPORTED without a
  * message and the planner takes the reference. Forward kernels give an image the same bits whatever batch it is in.
@@ -15,12 +14,6 @@ typedef enum { FD_ISA_BASE, FD_ISA_AVX2, FD_ISA_AVX512 } fd_isa;
 fd_isa fd_cpu_isa(void);
 /* bf16 products in hardware or exactly emulated by the convolution library; else bf16 values are computed on in f32. */
 bool fd_cpu_has_bf16(void);
-
-/* Convolutions planned from now on: FD_CONV_AUTO chooses by shape alone (never by batch size). The environment
- * variable FD_CONV=auto|direct|winograd is the start value. */
-typedef enum { FD_CONV_AUTO, FD_CONV_DIRECT, FD_CONV_WINOGRAD } fd_conv_algorithm;
-void fd_cpu_conv_algorithm(fd_conv_algorithm a);
-fd_conv_algorithm fd_cpu_conv_algorithm_now(void);
 
 /* One kernel per file or per group of small ops; all are gathered in backend_cpu.c. */
 extern const fd_kernel fd_cpu_conv2d, fd_cpu_conv2d_bwd_x, fd_cpu_conv2d_bwd_w;

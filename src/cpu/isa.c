@@ -38,15 +38,3 @@ bool fd_cpu_has_bf16(void) {
     pthread_once(&once, choose);
     return bf16;
 }
-
-static _Atomic int algorithm = -1;
-
-void fd_cpu_conv_algorithm(fd_conv_algorithm a) { algorithm = (int)a; }
-
-fd_conv_algorithm fd_cpu_conv_algorithm_now(void) {
-    if (algorithm < 0) {
-        const char *v = getenv("FD_CONV");
-        algorithm = !v ? FD_CONV_AUTO : !strcmp(v, "direct") ? FD_CONV_DIRECT : !strcmp(v, "winograd") ? FD_CONV_WINOGRAD : FD_CONV_AUTO;
-    }
-    return (fd_conv_algorithm)algorithm;
-}

@@ -156,21 +156,12 @@ static void release(void *state) {
 static bool layout(const fd_buf *b) { return b->block % 16 == 0 || b->block == 8 || b->block == 1; }
 
 bool fd_winograd_suits(const fd_buf *x, const fd_buf *y, fd_shape w, const fd_attr *attr) {
-    return fd_cpu_conv_algorithm_now() != FD_CONV_DIRECT && w.h == 3 && w.w == 3 && attr->stride == 1 &&
-           attr->pad == attr->pad_w && attr->pad <= 1 && x->s.h >= 3 && x->s.w >= 3 && y->s.h >= 3 && y->s.w >= 3 && layout(x) && layout(y) && (w.n >= 16 || w.c >= 16);
-}
-
-/* A wide network's pictures of up to four tiles: at a batch of one the weights' transform costs more than the products,
- * and a processor that multiplies bf16 itself needs 2.5 times as long as for the direct convolution. (At a batch of eight
- * it would need a seventh less, but the batch may not decide. The gradients are asked for at large batches only.) */
-static bool too_few_tiles(const fd_buf *x, fd_shape w) {
-    return fd_cpu_conv_algorithm_now() == FD_CONV_AUTO && x->dt == FD_BF16 && fd_cpu_has_bf16() && fd_pixels(x->s) <= 64 && w.n >= 256 && w.c >= 256;
+    return w.h == 3 && w.w == 3 && attr->stride == 1 && attr->pad == attr->pad_w && attr->pad <= 1 && x->s.h >= 3 &&
+           x->s.w >= 3 && y->s.h >= 3 && y->s.w >= 3 && layout(x) && layout(y) && (w.n >= 16 || w.c >= 16);
 }
 
 fd_status fd_winograd_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role) {
     if (role == FD_CONV_BWD_W) return fd_winograd_prepare_bwd_w(ctx, c);
-    if (!fd_winograd_suits(&c->in[0], &c->out[0], c->in[1].s, &c->attr)) return FD_E_UNSUPPORTED;
-    if (role == FD_CONV_FORWARD && too_few_tiles(&c->in[0], c->in[1].s)) return FD_E_UNSUPPORTED;
     winograd *s = fd_alloc(ctx, sizeof *s);
     if (!s) return FD_E_NOMEM;
     const fd_shape y = c->out[0].s;

@@ -2,25 +2,16 @@
 #ifndef FD_CPU_WINOGRAD_H
 #define FD_CPU_WINOGRAD_H
 
-#include "cpu/cpu.h"
+#include "cpu/conv_choice.h"
 #include "cpu/isa/rows.h"
 
-/* The three uses of a convolution; see conv2d.c. */
-typedef enum { FD_CONV_FORWARD, FD_CONV_BWD_X, FD_CONV_BWD_W } fd_conv_role;
-
-/* What every algorithm's state begins with. */
-typedef struct fd_conv_state {
-    fd_status (*run)(fd_ctx *ctx, const fd_call *c);
-    void (*release)(void *state);
-} fd_conv_state;
-
-/* FD_E_UNSUPPORTED without a message when shape, layout or FD_CONV speak against it; never looks at the batch.
- * Forward and data gradient give an image the same bits in any batch; no result depends on the number of threads. */
-fd_status fd_winograd_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role);
-
-/* For the two files of it: x or dx, y or dy. */
+/* Whether it can: shape and layout of x or dx, y or dy, and the weights; never looks at the batch. */
 bool fd_winograd_suits(const fd_buf *x, const fd_buf *y, fd_shape w, const fd_attr *attr);
-fd_status fd_winograd_prepare_bwd_w(fd_ctx *ctx, fd_call *c);
+
+/* For calls that suit. Forward and data gradient give an image the same bits in any batch; no result depends on the
+ * number of threads. */
+fd_status fd_winograd_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role);
+fd_status fd_winograd_prepare_bwd_w(fd_ctx *ctx, fd_call *c);      /* for the file above only */
 
 static inline int64_t fd_round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 static inline int64_t fd_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -108,7 +108,6 @@ static fd_status run(fd_ctx *ctx, const fd_call *c) {
 
 fd_status fd_winograd_prepare_bwd_w(fd_ctx *ctx, fd_call *c) {
     const fd_shape x = c->in[1].s, y = c->in[0].s;
-    if (!fd_winograd_suits(&c->in[1], &c->in[0], c->out[0].s, &c->attr)) return FD_E_UNSUPPORTED;
     winograd_w *s = fd_alloc(ctx, sizeof *s);
     if (!s) return FD_E_NOMEM;
     *s = (winograd_w){.head = {run, fd_free}, .C = x.c, .K = y.c, .C16 = fd_round_up(x.c, 16), .tiles = fd_tiling_of(y),

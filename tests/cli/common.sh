@@ -5,6 +5,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 failures=0
 export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive      # several tests share the cores
+export XDG_CACHE_HOME="$work/no-cache"                   # no measurements of the user
 # A sanitizer must not end with a code that the program itself uses.
 export ASAN_OPTIONS="exitcode=99:allocator_may_return_null=1:${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="exitcode=99:${UBSAN_OPTIONS:-}"

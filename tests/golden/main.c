@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "base/progress.h"
-#include "cpu/cpu.h"
+#include "cpu/conv_choice.h"
 #include "golden.h"
 #include "io/json.h"
 

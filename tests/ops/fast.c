@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cpu/cpu.h"
+#include "cpu/conv_choice.h"
 #include "ops.h"
 
 double difference(const fd_buf *want, const fd_buf *got) {

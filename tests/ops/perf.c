@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "cpu/cpu.h"
+#include "cpu/conv_choice.h"
 #include "ops.h"
 
 static double bytes_of(const fd_graph *g, const fd_node *n) {

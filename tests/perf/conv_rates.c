@@ -13,7 +13,7 @@
 
 #include "base/arena.h"
 #include "base/progress.h"
-#include "cpu/cpu.h"
+#include "cpu/conv_choice.h"
 
 typedef struct { int64_t n, c, h, k, r, stride; const char *what; } shape;
 

@@ -11,7 +11,7 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
-#include "cpu/cpu.h"
+#include "cpu/conv_choice.h"
 
 static fd_ctx ctx;
 static fd_arena arena;

@@ -1,0 +1,40 @@
+/* The order of precedence: what is possible, what the user forces, what was measured, a rule. */
+#include "cpu/conv_choice.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/tune.h"
+#include "cpu/winograd.h"
+
+static _Atomic int algorithm = -1;
+
+void fd_cpu_conv_algorithm(fd_conv_algorithm a) { algorithm = (int)a; }
+
+fd_conv_algorithm fd_cpu_conv_algorithm_now(void) {
+    if (algorithm < 0) {
+        const char *v = getenv("FD_CONV");
+        algorithm = !v ? FD_CONV_AUTO : !strcmp(v, "direct") ? FD_CONV_DIRECT :
+                    !strcmp(v, "winograd") ? FD_CONV_WINOGRAD : FD_CONV_AUTO;
+    }
+    return (fd_conv_algorithm)algorithm;
+}
+
+/* A wide network's pictures of up to four tiles: at a batch of one the weights' transform costs more than the products,
+ * and a processor that multiplies bf16 itself needs 2.5 times as long as for the direct convolution. (At a batch of eight
+ * it would need a seventh less, but the batch may not decide. The gradients are asked for at large batches only.) */
+static bool too_few_tiles(const fd_buf *x, fd_shape w) {
+    return x->dt == FD_BF16 && fd_cpu_has_bf16() && fd_pixels(x->s) <= 64 && w.n >= 256 && w.c >= 256;
+}
+
+fd_status fd_conv_choose(fd_ctx *ctx, const fd_call *c, fd_conv_role role, fd_conv_prepare_fn *prepare, fd_conv_algorithm *out) {
+    const fd_buf *x = &c->in[role == FD_CONV_BWD_W], *y = role == FD_CONV_BWD_W ? &c->in[0] : &c->out[0];
+    const fd_shape w = role == FD_CONV_BWD_W ? c->out[0].s : c->in[1].s;
+    const fd_conv_algorithm forced = fd_cpu_conv_algorithm_now();
+    *out = FD_CONV_DIRECT;
+    if (forced == FD_CONV_DIRECT || !fd_winograd_suits(x, y, w, &c->attr)) return FD_OK;
+    *out = FD_CONV_WINOGRAD;
+    if (forced == FD_CONV_WINOGRAD) return FD_OK;
+    if (role == FD_CONV_FORWARD && too_few_tiles(x, w)) *out = FD_CONV_DIRECT;
+    return fd_tune_choose(ctx, c, role, prepare, out);
+}
