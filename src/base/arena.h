@@ -25,6 +25,14 @@ int64_t fd_alloc_live(void);
 /* For tests: the n-th call of fd_alloc from now on fails (1 = the next); 0 switches this off. */
 void fd_alloc_fail_at(uint64_t n);
 
+/* malloc and free for libraries that take such functions (jansson), with a bound: between fd_bounded_begin and
+ * fd_bounded_end, in this thread, what is asked for may sum up to `bytes`; beyond that NULL. fd_bounded_end says whether it
+ * came to that. Outside they are malloc and free. */
+void *fd_bounded_alloc(size_t bytes);
+void fd_bounded_free(void *p);
+void fd_bounded_begin(size_t bytes);
+bool fd_bounded_end(void);
+
 typedef struct fd_arena {
     struct fd_arena_chunk *top;   /* newest chunk */
     size_t used;                  /* bytes handed out, padding included */

@@ -43,3 +43,29 @@ uint64_t fd_alloc_calls(void) { return atomic_load_explicit(&calls, memory_order
 int64_t fd_alloc_live(void) { return atomic_load_explicit(&live, memory_order_relaxed); }
 
 void fd_alloc_fail_at(uint64_t n) { atomic_store(&fail_countdown, n); }
+
+/* What was freed is not given back to the bound: it then needs no sizes of blocks, and such libraries free little while they
+ * read. */
+static _Thread_local struct { size_t left; bool on, hit; } bound;
+
+void *fd_bounded_alloc(size_t bytes) {
+    if (bound.on && bytes > bound.left) {
+        bound.hit = true;
+        return NULL;
+    }
+    if (bound.on) bound.left -= bytes;
+    return malloc(bytes);
+}
+
+void fd_bounded_free(void *p) { free(p); }
+
+void fd_bounded_begin(size_t bytes) {
+    bound.left = bytes;
+    bound.on = true;
+    bound.hit = false;
+}
+
+bool fd_bounded_end(void) {
+    bound.on = false;
+    return bound.hit;
+}

@@ -43,7 +43,7 @@ fd_status fd_bmp_decode(fd_ctx *ctx, fd_bytes f, const char *name, fd_image *out
     int64_t w = 0, h = 0;
     int width, height, channels;
     FD_TRY(judge(ctx, f, name, &w, &h));
-    FD_TRY(fd_image_make(ctx, name, w, h, 3, out));
+    FD_TRY(fd_image_make(ctx, name, w, h, 3, f.size, out));
     stbi_uc *p = stbi_load_from_memory(f.data, (int)f.size, &width, &height, &channels, 3);
     if (!p) return FD_FAIL(ctx, FD_E_FORMAT, "%s: damaged BMP, or of a kind that stb_image does not read", name);
     const bool same = width == w && height == h;

@@ -168,11 +168,15 @@ fd_status fd_labels_from_json(fd_faults *f, const fd_source *s, const int64_t *i
     char what[300];
     snprintf(what, sizeof what, "%.250s: %s", s->path, JSON_NAME);
     /* Room for generous names and label vectors, but not for a small archive that inflates to gigabytes. */
-    size_t limit = ((size_t)1 << 20) + (size_t)n * (64 << 10);
+    size_t limit = ((size_t)1 << 20) + (size_t)n * (64 << 10), memory;
     if (limit > (size_t)1 << 30) limit = (size_t)1 << 30;
     fd_ctx own = {0};                             /* a damaged file is a fault like others */
     fd_status status = fd_source_read(&own, s, s->json, &scratch, limit, &text);
-    if (status == FD_OK) status = fd_json_parse(&own, text, what, &root);
+    if (status == FD_OK) {
+        memory = s->zip ? fd_zip_bytes(s->zip) : text.size;
+        memory = FD_JSON_MEMORY + 2 * memory + 512 * (size_t)n;      /* a tree is two to ten times its text */
+        status = fd_json_parse_within(&own, text, what, memory, &root);
+    }
     fd_arena_free(&scratch);
     if (status == FD_E_NOMEM) return FD_FAIL(f->ctx, FD_E_NOMEM, "%s", own.message);
     if (status != FD_OK && !f->report) return FD_FAIL(f->ctx, status, "%s", own.message);

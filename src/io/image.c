@@ -32,13 +32,16 @@ void fd_image_free(fd_image *image) {
     *image = (fd_image){0};
 }
 
-fd_status fd_image_make(fd_ctx *ctx, const char *name, int64_t w, int64_t h, int c, fd_image *out) {
+fd_status fd_image_make(fd_ctx *ctx, const char *name, int64_t w, int64_t h, int c, size_t bytes, fd_image *out) {
     *out = (fd_image){0};
     if (w < 1 || h < 1)
         return FD_FAIL(ctx, FD_E_FORMAT, "%s: a picture of %lld x %lld pixels", name, (long long)w, (long long)h);
     if (w > FD_IMAGE_MAX_SIDE || h > FD_IMAGE_MAX_SIDE || w * h > FD_IMAGE_MAX_PIXELS)
         return FD_FAIL(ctx, FD_E_FORMAT, "%s: a picture of %lld x %lld pixels; at most %d per side and %d in all are "
                        "allowed", name, (long long)w, (long long)h, FD_IMAGE_MAX_SIDE, FD_IMAGE_MAX_PIXELS);
+    if ((size_t)(w * h * c) > FD_IMAGE_FREE_BYTES + 2 * bytes)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: a picture of %lld x %lld pixels in %zu bytes: too large to trust so small a file", name,
+                       (long long)w, (long long)h, bytes);
     uint8_t *p = fd_alloc(ctx, (size_t)(w * h * c));
     if (!p) return FD_E_NOMEM;
     *out = (fd_image){p, (int)w, (int)h, c};
@@ -74,7 +77,7 @@ fd_status fd_image_grid(fd_ctx *ctx, const uint8_t *chw, int n, int c, int h, in
     if (columns > n) columns = n;
     int rows = (n + columns - 1) / columns;
     int64_t cell_w = (int64_t)w * scale + pad, cell_h = (int64_t)h * scale + pad;
-    FD_TRY(fd_image_make(ctx, "picture grid", columns * cell_w - pad, rows * cell_h - pad, c, out));
+    FD_TRY(fd_image_make(ctx, "picture grid", columns * cell_w - pad, rows * cell_h - pad, c, SIZE_MAX / 4, out));
     memset(out->p, 255, (size_t)out->w * (size_t)out->h * (size_t)c);
     for (int i = 0; i < n; i++) {
         const uint8_t *from = chw + (size_t)i * (size_t)c * (size_t)h * (size_t)w;

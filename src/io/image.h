@@ -12,6 +12,7 @@
 
 #define FD_IMAGE_MAX_SIDE 32768
 #define FD_IMAGE_MAX_PIXELS (1 << 26)
+#define FD_IMAGE_FREE_BYTES ((size_t)56 << 20)      /* decoded; beyond it, twice the file's size */
 
 typedef struct fd_image {
     uint8_t *p;                   /* [h][w][c], rows packed; owner: whoever called, fd_image_free */

@@ -4,8 +4,8 @@
 
 #include "io/image.h"
 
-/* Checks the limits and allocates the pixels. */
-fd_status fd_image_make(fd_ctx *ctx, const char *name, int64_t w, int64_t h, int c, fd_image *out);
+/* Checks the limits and allocates the pixels; bytes: of the file they come from. */
+fd_status fd_image_make(fd_ctx *ctx, const char *name, int64_t w, int64_t h, int c, size_t bytes, fd_image *out);
 bool fd_is_png(fd_bytes file);                /* by their first bytes */
 bool fd_is_jpeg(fd_bytes file);
 bool fd_is_pnm(fd_bytes file);

@@ -58,7 +58,7 @@ static fd_status read_picture(fd_ctx *ctx, decoder *d, fd_bytes file, const char
     if ((int64_t)j->image_width * j->image_height > (int64_t)file.size * 4096)
         return FD_FAIL(ctx, FD_E_FORMAT, "%s: announces %u x %u pixels, which its %zu bytes cannot hold", name,
                        j->image_width, j->image_height, file.size);
-    FD_TRY(fd_image_make(ctx, name, j->image_width, j->image_height, c, out));
+    FD_TRY(fd_image_make(ctx, name, j->image_width, j->image_height, c, file.size, out));
     jpeg_start_decompress(j);
     while (j->output_scanline < j->output_height) {
         JSAMPROW row = out->p + (size_t)j->output_scanline * (size_t)out->w * (size_t)c;

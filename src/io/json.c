@@ -2,12 +2,25 @@
 
 #include <float.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void take_allocator(void) { json_set_alloc_funcs(fd_bounded_alloc, fd_bounded_free); }
+
 fd_status fd_json_parse(fd_ctx *ctx, fd_bytes text, const char *what, json_t **out) {
+    return fd_json_parse_within(ctx, text, what, FD_JSON_MEMORY + text.size, out);
+}
+
+fd_status fd_json_parse_within(fd_ctx *ctx, fd_bytes text, const char *what, size_t memory, json_t **out) {
     json_error_t e;
+    pthread_once(&once, take_allocator);
+    fd_bounded_begin(memory);
     *out = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &e);
+    if (fd_bounded_end() && !*out)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: %zu bytes of JSON that would take more than %zu MiB of memory: no file of this kind "
+                       "holds so many values", what, text.size, memory >> 20);
     if (*out) return FD_OK;
     if (json_error_code(&e) == json_error_out_of_memory)
         return FD_FAIL(ctx, FD_E_NOMEM, "%s: out of memory while reading JSON of %zu bytes", what, text.size);

@@ -12,8 +12,12 @@
 #include "base/file.h"
 
 /* Parses one value. Refuses duplicate keys, NUL in strings, invalid UTF-8, nesting beyond jansson's 2048 levels and
- * anything after the value. FORMAT with line, column and jansson's text. Owner: the caller (json_decref). */
+ * anything after the value. FORMAT with line, column and jansson's text. A tree can be thirty times as large as its text:
+ * one beyond FD_JSON_MEMORY and the size of the text is refused. Owner: the caller (json_decref). */
+#define FD_JSON_MEMORY ((size_t)32 << 20)
 fd_status fd_json_parse(fd_ctx *ctx, fd_bytes text, const char *what, json_t **out);
+/* The same with a tree of at most `memory` bytes. */
+fd_status fd_json_parse_within(fd_ctx *ctx, fd_bytes text, const char *what, size_t memory, json_t **out);
 /* A whole file, at most 512 MiB. */
 fd_status fd_json_load(fd_ctx *ctx, const char *path, json_t **out);
 

@@ -72,7 +72,7 @@ static fd_status read_picture(fd_ctx *ctx, png_structp png, png_infop info, code
     if (needed > 1032.0 * (double)c->in.size)
         return FD_FAIL(ctx, FD_E_FORMAT, "%s: announces %lld x %lld pixels, which its %zu bytes cannot hold", name,
                        (long long)w, (long long)h, c->in.size);
-    FD_TRY(fd_image_make(ctx, name, w, h, colour & PNG_COLOR_MASK_COLOR ? 3 : 1, out));
+    FD_TRY(fd_image_make(ctx, name, w, h, colour & PNG_COLOR_MASK_COLOR ? 3 : 1, c->in.size, out));
     if (colour == PNG_COLOR_TYPE_PALETTE) png_set_packing(png);
     else if (depth < 8) png_set_expand_gray_1_2_4_to_8(png);
     if (depth == 16) png_set_scale_16(png);

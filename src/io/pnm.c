@@ -29,7 +29,7 @@ fd_status fd_pnm_decode(fd_ctx *ctx, fd_bytes f, const char *name, fd_image *out
     if ((uint64_t)(w * h * c) > have)
         return FD_FAIL(ctx, FD_E_FORMAT, "%s: %lld x %lld pixels need %lld bytes, the file has %zu: it is truncated",
                        name, (long long)w, (long long)h, (long long)(w * h * c), have);
-    FD_TRY(fd_image_make(ctx, name, w, h, c, out));
+    FD_TRY(fd_image_make(ctx, name, w, h, c, f.size, out));
     memcpy(out->p, f.data + at, (size_t)(w * h * c));
     return FD_OK;
 }

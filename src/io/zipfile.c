@@ -9,6 +9,8 @@
 
 #include "io/zip_names.h"
 
+#define INFLATED_FREE ((uint64_t)48 << 20)     /* that any archive may inflate a member to: a compressed 2048x2048 matrix can be tiny */
+
 typedef struct {
     const char *name;             /* libzip's, valid as long as the archive is open */
     uint64_t size, packed, local; /* local: place of its header in the file */
@@ -182,6 +184,7 @@ void fd_zip_close(fd_zip *z) {
 int64_t fd_zip_count(const fd_zip *z) { return z->n; }
 const char *fd_zip_name(const fd_zip *z, int64_t i) { return z->entry[i].name; }
 uint64_t fd_zip_size(const fd_zip *z, int64_t i) { return z->entry[i].size; }
+size_t fd_zip_bytes(const fd_zip *z) { return z->file.size; }
 const char *fd_zip_path(const fd_zip *z) { return z->path; }
 
 int64_t fd_zip_find(const fd_zip *z, const char *name) {
@@ -230,6 +233,9 @@ fd_status fd_zip_read(fd_ctx *ctx, fd_zip *z, int64_t i, fd_arena *arena, size_t
     if (e->method == ZIP_CM_STORE ? e->size != e->packed : e->size / 1032 > e->packed)
         return FD_FAIL(ctx, FD_E_FORMAT, "%s: member '%s' announces %llu bytes, which its %llu cannot hold", z->path,
                        e->name, (unsigned long long)e->size, (unsigned long long)e->packed);
+    if (e->method != ZIP_CM_STORE && e->size > INFLATED_FREE + 2 * z->file.size)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: member '%s' inflates to %llu bytes, the archive has %zu: too much to trust it; if you "
+                       "made it, store the member uncompressed", z->path, e->name, (unsigned long long)e->size, z->file.size);
     uint8_t *p = fd_arena_alloc(ctx, arena, (size_t)e->size);
     if (!p) return FD_E_NOMEM;
     pthread_mutex_lock(&z->lock);

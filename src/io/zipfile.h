@@ -19,10 +19,12 @@ const char *fd_zip_path(const fd_zip *z);             /* as it was opened, for m
 int64_t fd_zip_count(const fd_zip *z);
 const char *fd_zip_name(const fd_zip *z, int64_t i);  /* '/'-separated; a folder's ends in '/' */
 uint64_t fd_zip_size(const fd_zip *z, int64_t i);     /* inflated bytes, as the archive claims */
+size_t fd_zip_bytes(const fd_zip *z);                 /* of the whole archive */
 int64_t fd_zip_find(const fd_zip *z, const char *name);      /* -1: not there */
 
 /* Reads entry i into the arena and checks size and CRC. An entry larger than `limit` bytes, or claiming more than
- * deflate can expand to, is refused before anything is allocated. May be called from several threads (one at a time
+ * deflate can expand to, is refused before anything is allocated; so is one that inflates to more than 48 MiB and twice
+ * the archive. May be called from several threads (one at a time
  * enters libzip) with different contexts and arenas. */
 fd_status fd_zip_read(fd_ctx *ctx, fd_zip *z, int64_t i, fd_arena *arena, size_t limit, fd_bytes *out);
 

@@ -201,9 +201,28 @@ static void grids_and_plane_order(void **state) {
     fd_image_free(&m);
 }
 
+static void a_small_file_holds_no_giant(void **state) {
+    fd_ctx ctx = {0};
+    fd_arena a = {0};
+    fd_image m = {.w = 5000, .h = 5000, .c = 3}, back;
+    fd_bytes file;
+    m.p = fd_alloc(&ctx, (size_t)m.w * (size_t)m.h * 3);            /* 72 MiB of zeros */
+    assert_int_equal(fd_png_encode(&ctx, &a, &m, NULL, 0, &file), FD_OK);
+    assert_true(file.size < 1 << 20);
+    assert_int_equal(fd_image_decode(&ctx, file, "x", &back), FD_E_FORMAT);
+    assert_non_null(strstr(ctx.message, "too large to trust"));
+    m.h = 3500;                                                      /* 50 MiB */
+    fd_clear(&ctx);
+    assert_int_equal(fd_png_encode(&ctx, &a, &m, NULL, 0, &file), FD_OK);
+    assert_int_equal(fd_image_decode(&ctx, file, "x", &back), FD_OK);
+    fd_image_free(&back);
+    fd_image_free(&m);
+    fd_arena_free(&a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(png_round_trip_and_text), cmocka_unit_test(damaged_pictures), cmocka_unit_test(jpeg_pnm_bmp),
-        cmocka_unit_test(grids_and_plane_order)};
+        cmocka_unit_test(grids_and_plane_order), cmocka_unit_test(a_small_file_holds_no_giant)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -146,9 +146,34 @@ static void dump_is_exact_and_short(void **state) {
     fd_arena_free(&a);
 }
 
+static void a_tree_may_not_outgrow_its_text(void **state) {
+    enum { MANY = 2000000 };
+    fd_ctx ctx = {0};
+    json_t *j;
+    char *text = malloc(3 * MANY + 2), *at = text;
+    *at++ = '[';
+    for (int i = 0; i < MANY; i++) memcpy(at, "[],", 3), at += 3;      /* each takes jansson a hundred bytes and more */
+    at[-1] = ']';
+    *at = 0;
+    assert_int_equal(parse(&ctx, text, &j), FD_E_FORMAT);
+    assert_null(j);
+    assert_non_null(strstr(ctx.message, "more than 37 MiB of memory"));
+    fd_clear(&ctx);
+    fd_bytes whole = {(uint8_t *)text, strlen(text)};
+    assert_int_equal(fd_json_parse_within(&ctx, whole, "x", (size_t)1 << 30, &j), FD_OK);
+    assert_int_equal(json_array_size(j), MANY);
+    json_decref(j);
+    assert_int_equal(parse(&ctx, "[]", &j), FD_OK);                  /* the bound ends with the call */
+    for (int i = 0; i < MANY / 4; i++) json_array_append_new(j, json_array());
+    assert_int_equal(json_array_size(j), MANY / 4);
+    json_decref(j);
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_what_is_not_json), cmocka_unit_test(every_truncation_is_an_error),
-        cmocka_unit_test(getters_check_type_and_range), cmocka_unit_test(dump_is_exact_and_short)};
+        cmocka_unit_test(getters_check_type_and_range), cmocka_unit_test(dump_is_exact_and_short),
+        cmocka_unit_test(a_tree_may_not_outgrow_its_text)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
