@@ -23,6 +23,7 @@ void FD_ISA(norm_bwd_apply)(void *dx, const float *du, const void *x, fd_dtype d
                             const float *r, const float *q);
 void FD_ISA(resample_rows)(float *t, const void *x, fd_dtype dt, int taps, const int64_t *at, const float *f, int64_t n);
 void FD_ISA(resample_cols)(void *y, fd_dtype dt, const float *t, int64_t n, int up, int taps, int pad, const float *f, int block);
+void FD_ISA(pool_row)(void *y, const void *x, fd_dtype dt, float *line, const fd_pool_row *p);
 void FD_ISA(gemm)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ra, int64_t ca, const float *b, int64_t ldb,
                   float *c, int64_t ldc, int accumulate);
 void FD_ISA(split3)(float *const to[3], const int64_t ld[3], const void *x, fd_dtype dt, int64_t step, const int64_t at[3], int64_t n);

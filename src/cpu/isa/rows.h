@@ -22,6 +22,10 @@ typedef struct fd_tile {
  * when its word is at least `least`, and multiplied by `factor`. */
 typedef struct fd_drop { uint32_t key[2], counter[3], least; float factor; } fd_drop;
 
+/* A row of windows: `rows` rows of w pixels of `block` channels (16, 8 or 1) give n pixels; pixel j joins the columns
+ * j stride - pad ... + window - 1 that are there. */
+typedef struct fd_pool_row { int64_t w, n; int block, window, stride, pad, rows, mean; } fd_pool_row;
+
 typedef struct fd_rows {
     int lanes;
     /* z = a x + b y; y = NULL: z = a x (a = 1 converts types, exactly when they agree) */
@@ -57,6 +61,9 @@ typedef struct fd_rows {
     void (*resample_rows)(float *t, const void *x, fd_dtype dt, int taps, const int64_t *at, const float *f, int64_t n);
     /* n pixels of a row of y from the line t, readable to both sides; block 1, 8 or 16 */
     void (*resample_cols)(void *y, fd_dtype dt, const float *t, int64_t n, int up, int taps, int pad, const float *f, int block);
+
+    /* line: w * block floats, and 16 more to be written and read */
+    void (*pool_row)(void *y, const void *x, fd_dtype dt, float *line, const fd_pool_row *p);
 
     /* C[m][n] (+)= A B, A element (i,k) at a[i*ra + k*ca], B row-major with row length ldb, C with ldc. An element is
      * one sum in the order of k, wherever it lies. Fastest for n a multiple of 16. */

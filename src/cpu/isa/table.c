@@ -18,6 +18,7 @@ const fd_rows FD_ISA(fd_rows) = {
     .norm_bwd_apply = FD_ISA(norm_bwd_apply),
     .resample_rows = FD_ISA(resample_rows),
     .resample_cols = FD_ISA(resample_cols),
+    .pool_row = FD_ISA(pool_row),
     .gemm = FD_ISA(gemm),
     .split3 = FD_ISA(split3),
     .join3 = FD_ISA(join3),
