@@ -1,10 +1,9 @@
 /* 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3): a quarter of the multiplications.
  *
- *   weights  once per update: g[in][9][out] in the packed store (bwd_x: in and out swapped, the 3x3 turned round)
- *   run      for each group of outputs whose transformed weights fit the outer cache:
- *              all threads: U = transformed weights            [panel][36][in][width]
- *              per block of tiles and share of the panels: V = transformed input  [36][tile][in]
- *              per panel: M = V U  [36][tile][width], transformed into y
+ *   for each group of outputs whose transformed weights fit the outer cache:
+ *     all threads: U = transformed weights [panel][36][in][width] (bwd_x: in and out swapped, the 3x3 turned round)
+ *     per block of tiles and share of the panels: V = transformed input [36][tile][in]
+ *       per panel: M = V U [36][tile][width], transformed into y
  *
  * The transformed weights are four times the weights, so they are made anew in the workspace by each call: reading
  * them back from memory would take as long. Every product is one sum in the order of the input channels and no
@@ -16,10 +15,8 @@
 #include "cpu/winograd.h"
 
 #include <omp.h>
-#include <string.h>
 
 #include "base/arena.h"
-#include "cpu/packed.h"
 
 enum {
     GROUP_BYTES = 12 << 20,     /* transformed weights at a time */
@@ -30,14 +27,12 @@ typedef struct {
     fd_conv_state head;
     fd_conv_role role;
     int shift;                       /* fd_tile_of of the input */
-    int64_t C, K, C16, K16;          /* inputs and outputs of this direction, and rounded up to whole vectors */
+    int64_t C, K, C16;               /* inputs and outputs of this direction; inputs rounded up to whole vectors */
     fd_tiling tiles;
     int panels, panels_per_group;
     int64_t blocks, shares, T;       /* blocks of T tiles, each done by `shares` threads for other panels */
     int64_t u_panel, v_fs, m_fs;     /* sizes in floats */
     size_t v_at, m_at, thread_bytes;
-    fd_packed *packed;
-    char key[16];
 } winograd;
 
 static int64_t panel_start(const winograd *s, int64_t p) { return fd_panel_start(s->K, s->panels, p); }
@@ -60,37 +55,22 @@ static void divide(winograd *s, int threads) {
     s->blocks = fd_ceil_div(s->tiles.count, s->T);
 }
 
-/* ---- packed weights ---------------------------------------------------------------------------------------------- */
-
-static fd_status pack(fd_ctx *ctx, void *self, const float *w, void *to, const fd_call *c) {
-    (void)ctx;
-    const winograd *s = self;
-    const bool forward = s->role == FD_CONV_FORWARD;
-    const int64_t C = s->C, K = s->K, ld = s->K16;
-    float *g = to;
-    /* w is [out][in][9] forward, [in][out][9] backward */
-    const int64_t from_in = forward ? 9 : 9 * K, from_out = forward ? 9 * C : 9;
-#pragma omp parallel for num_threads(c->threads) collapse(2)
-    for (int64_t i = 0; i < C; i++)
-        for (int64_t k0 = 0; k0 < ld; k0 += 16) {
-            float lane[9][16] = {0};
-            for (int64_t k = 0; k < 16 && k0 + k < K; k++)
-                for (int t = 0; t < 9; t++) lane[forward ? t : 8 - t][k] = w[i * from_in + (k0 + k) * from_out + t];
-            for (int t = 0; t < 9; t++) memcpy(g + (i * 9 + t) * ld + k0, lane[t], sizeof lane[t]);
-        }
-    return FD_OK;
-}
-
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
-static void weights(const winograd *s, const float *g, float *u, int64_t p0, int64_t p1) {
+/* w is [out][in][9] of the forward direction. */
+static void weights(const winograd *s, const float *w, float *u, int64_t p0, int64_t p1) {
     const fd_rows *rows = fd_cpu_rows();
+    const bool forward = s->role == FD_CONV_FORWARD;
+    const int64_t from_out = forward ? 9 * s->C : 9, from_in = forward ? 9 : 9 * s->K;
 #pragma omp for collapse(2) schedule(static)
     for (int64_t p = p0; p < p1; p++)
-        for (int64_t i = 0; i < s->C; i++) {
-            const int64_t k = panel_start(s, p), width = panel_start(s, p + 1) - k;
-            rows->wino_weights(u + (p - p0) * s->u_panel + i * width, (s->C + 1) * width, g + i * 9 * s->K16 + k, s->K16,
-                               width);
+        for (int64_t i = 0; i < s->C; i += 16) {
+            const int64_t first = panel_start(s, p), width = panel_start(s, p + 1) - first;
+            const int64_t n = s->C - i < 16 ? s->C - i : 16;
+            float *to = u + (p - p0) * s->u_panel + i * width;
+            for (int64_t k = first; k < first + width; k += 16)
+                rows->wino_weights(to + k - first, (s->C + 1) * width, width, w + k * from_out + i * from_in, from_out, from_in,
+                                   (int)(s->K - k < 16 ? s->K - k : 16), n, !forward);
         }
 }
 
@@ -125,10 +105,6 @@ static void block(const winograd *s, const fd_call *c, const float *u, float *v,
 
 static fd_status run(fd_ctx *ctx, const fd_call *c) {
     winograd *s = c->state;
-    void *packed;
-    fd_packing how = {.bytes = (size_t)(s->C * 9 * s->K16) * sizeof(float), .key = s->key, .key_bytes = sizeof s->key,
-                      .self = s, .pack = pack};
-    FD_TRY(fd_packed_get(ctx, &s->packed, &how, c, 1, &packed));
     float *u = c->work;
     const int64_t tasks = s->blocks * s->shares;
 #pragma omp parallel num_threads(c->threads)
@@ -137,18 +113,12 @@ static fd_status run(fd_ctx *ctx, const fd_call *c) {
         float *v = (float *)mine, *m = (float *)(mine + s->m_at);
         for (int64_t p = 0; p < s->panels; p += s->panels_per_group) {
             const int64_t end = p + s->panels_per_group < s->panels ? p + s->panels_per_group : s->panels;
-            weights(s, packed, u, p, end);
+            weights(s, c->in[1].p, u, p, end);
 #pragma omp for schedule(static)
             for (int64_t task = 0; task < tasks; task++) block(s, c, u, v, m, task, p, end);
         }
     }
     return FD_OK;
-}
-
-static void release(void *state) {
-    winograd *s = state;
-    fd_packed_release(s->packed);
-    fd_free(s);
 }
 
 /* ---- planning ---------------------------------------------------------------------------------------------------- */
@@ -165,12 +135,11 @@ fd_status fd_winograd_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role) {
     winograd *s = fd_alloc(ctx, sizeof *s);
     if (!s) return FD_E_NOMEM;
     const fd_shape y = c->out[0].s;
-    *s = (winograd){.head = {run, release}, .role = role, .C = c->in[0].s.c, .K = y.c, .tiles = fd_tiling_of(y)};
+    *s = (winograd){.head = {run, fd_free}, .role = role, .C = c->in[0].s.c, .K = y.c, .tiles = fd_tiling_of(y)};
     s->shift = role == FD_CONV_FORWARD ? 1 - c->attr.pad : c->attr.pad - 1;     /* the data gradient's border is 2 - pad */
     s->C16 = fd_round_up(s->C, 16);
-    s->K16 = fd_round_up(s->K, 16);
     s->panels = fd_panels(s->K);
-    const int64_t widest = fd_ceil_div(s->K16 / 16, s->panels) * 16;
+    const int64_t widest = fd_ceil_div(fd_ceil_div(s->K, 16), s->panels) * 16;
     s->u_panel = 36 * (s->C + 1) * widest;
     s->panels_per_group = (int)(GROUP_BYTES / (s->u_panel * 4));
     if (s->panels_per_group < 1) s->panels_per_group = 1;
@@ -184,7 +153,6 @@ fd_status fd_winograd_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role) {
     s->m_at = (size_t)(36 * s->v_fs) * sizeof(float);
     s->thread_bytes = s->m_at + (size_t)(36 * s->m_fs) * sizeof(float);
     c->work_bytes = s->v_at + (size_t)c->threads * s->thread_bytes;
-    memcpy(s->key, role == FD_CONV_FORWARD ? "winograd" : "winograd'", 9);
     c->state = s;
     c->algo = "winograd 4x3";
     return FD_OK;

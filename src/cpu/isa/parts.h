@@ -35,7 +35,8 @@ void FD_ISA(exp_minus)(float *x, int64_t n, float scale, float lse);
 void FD_ISA(softmax_bwd)(float *dp, const float *p, float d, float scale, int64_t n);
 float FD_ISA(dot)(const float *a, const float *b, int64_t n);
 void FD_ISA(wino_input)(float *v, int64_t fs, const fd_tile *t);
-void FD_ISA(wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int64_t n);
+void FD_ISA(wino_weights)(float *u, int64_t fs, int64_t ldu, const float *w, int64_t from_out, int64_t from_in, int outs, int64_t n,
+                          int turned);
 void FD_ISA(wino_gradient)(float *v, int64_t fs, const fd_tile *t, float *sum);
 void FD_ISA(wino_weights_gradient)(float *dw, const float *m, int64_t fs, int64_t n);
 void FD_ISA(wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias, int relu);

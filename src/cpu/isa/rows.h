@@ -92,8 +92,10 @@ typedef struct fd_rows {
     void (*wino_input)(float *v, int64_t fs, const fd_tile *t);
     void (*wino_output)(const fd_tile *t, const float *m, int64_t fs, const float *bias, int relu);
     void (*wino_gradient)(float *v, int64_t fs, const fd_tile *t, float *sum);
-    /* weights g[9][ldg] of one input channel for n outputs, a multiple of 16 */
-    void (*wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int64_t n);
+    /* filters of 16 outputs, of which `outs` are there, and n inputs: that of output k for input i at
+     * w[k from_out + i from_in ...+8], turned: by half a turn; to u[i ldu + k] and fs apart */
+    void (*wino_weights)(float *u, int64_t fs, int64_t ldu, const float *w, int64_t from_out, int64_t from_in, int outs, int64_t n,
+                         int turned);
     /* dw[n][9] += from m (n rounded up to a multiple of 16) */
     void (*wino_weights_gradient)(float *dw, const float *m, int64_t fs, int64_t n);
 

@@ -111,6 +111,41 @@ ALWAYS vf vmax(vf a, vf b) { return vselect(a > b, a, b); }
 ALWAYS vf vmin(vf a, vf b) { return vselect(a < b, a, b); }
 #endif
 
+/* a0 b0 a1 b1 ... of the first and of the second halves of a and b. */
+#if VL == 16
+#define ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif VL == 8
+#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define ZIP_LOW 0, 4, 1, 5
+#define ZIP_HIGH 2, 6, 3, 7
+#endif
+#ifdef __clang__
+ALWAYS vf vzip_low(vf a, vf b) { return __builtin_shufflevector(a, b, ZIP_LOW); }
+ALWAYS vf vzip_high(vf a, vf b) { return __builtin_shufflevector(a, b, ZIP_HIGH); }
+#else
+ALWAYS vf vzip_low(vf a, vf b) { return __builtin_shuffle(a, b, (vi){ZIP_LOW}); }
+ALWAYS vf vzip_high(vf a, vf b) { return __builtin_shuffle(a, b, (vi){ZIP_HIGH}); }
+#endif
+
+/* The first n < VL floats, 0 behind them; what lies there is not read. */
+#if defined(__AVX512F__)
+ALWAYS vf vload_part(const float *p, int n) { return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+#elif defined(__AVX2__)
+ALWAYS vf vload_part(const float *p, int n) {
+    const vi lane = {0, 1, 2, 3, 4, 5, 6, 7};
+    return (vf)_mm256_maskload_ps(p, (__m256i)(lane < n));
+}
+#else
+ALWAYS vf vload_part(const float *p, int n) {
+    vf v = {0};
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+#endif
+
 /* Sum of the lanes, always in the order of a binary tree. */
 ALWAYS float vsum(vf v) {
     float a[VL];

@@ -249,19 +249,58 @@ void FD_ISA(wino_gradient)(float *v, int64_t fs, const fd_tile *t, float *sum) {
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 
-void FD_ISA(wino_weights)(float *u, int64_t fs, const float *g, int64_t ldg, int64_t n) {
-    for (int64_t k = 0; k < n; k += VL) {
-        vf mid[6][3];
-        for (int j = 0; j < 3; j++) {
-            vf r[6];
-            weight6(r, (vf[]){vload(g + j * ldg + k), vload(g + (3 + j) * ldg + k), vload(g + (6 + j) * ldg + k)});
-            for (int i = 0; i < 6; i++) mid[i][j] = r[i];
+/* t[j][16] = column j of 16 rows of n floats, `step` apart, of which `rows` are there and the others are 0. Rows j and
+ * j + VL/2 of a square are zipped to rows 2j and 2j + 1; done as often as VL has bits, this turns it over. */
+ALWAYS void turn_over(vf v[VL]) {
+    for (int round = 1; round < VL; round *= 2) {
+        vf next[VL];
+        for (int j = 0; j < VL / 2; j++) {
+            next[2 * j] = vzip_low(v[j], v[j + VL / 2]);
+            next[2 * j + 1] = vzip_high(v[j], v[j + VL / 2]);
         }
-        for (int i = 0; i < 6; i++) {
-            vf r[6];
-            weight6(r, mid[i]);
-            for (int j = 0; j < 6; j++) vstore(u + (6 * i + j) * fs + k, r[j]);
+        for (int j = 0; j < VL; j++) v[j] = next[j];
+    }
+}
+ALWAYS void columns(float *t, const float *w, int64_t step, int rows, int64_t n) {
+    for (int r = 0; r < 16; r += VL)
+        for (int64_t c = 0; c < n; c += VL) {
+            const int64_t left = n - c;
+            vf v[VL];
+            if (left >= VL)
+                for (int j = 0; j < VL; j++) v[j] = r + j < rows ? vload(w + (r + j) * step + c) : (vf){0};
+            else
+                for (int j = 0; j < VL; j++) v[j] = r + j < rows ? vload_part(w + (r + j) * step + c, (int)left) : (vf){0};
+            turn_over(v);
+            for (int j = 0; j < VL && j < left; j++) vstore(t + (c + j) * 16 + r, v[j]);
         }
+}
+
+enum { INPUTS = 16 };        /* at a time: their filters for 16 outputs are 9 KiB */
+
+void FD_ISA(wino_weights)(float *u, int64_t fs, int64_t ldu, const float *w, int64_t from_out, int64_t from_in, int outs, int64_t n,
+                          int turned) {
+    float t[INPUTS * 9 * 16] __attribute__((aligned(64)));
+    for (int64_t i = 0; i < n; i += INPUTS) {
+        const int64_t now = n - i < INPUTS ? n - i : INPUTS;
+        if (from_in == 9) columns(t, w + i * 9, from_out, outs, now * 9);
+        else
+            for (int64_t q = 0; q < now; q++) columns(t + q * 9 * 16, w + (i + q) * from_in, from_out, outs, 9);
+        for (int64_t q = 0; q < now; q++)
+            for (int k = 0; k < 16; k += VL) {
+                const float *g = t + (q * 9 + (turned ? 8 : 0)) * 16 + k;
+                const int64_t ld = turned ? -16 : 16;
+                vf mid[6][3];
+                for (int j = 0; j < 3; j++) {
+                    vf r[6];
+                    weight6(r, (vf[]){vload(g + j * ld), vload(g + (3 + j) * ld), vload(g + (6 + j) * ld)});
+                    for (int a = 0; a < 6; a++) mid[a][j] = r[a];
+                }
+                for (int a = 0; a < 6; a++) {
+                    vf r[6];
+                    weight6(r, mid[a]);
+                    for (int j = 0; j < 6; j++) vstore(u + (6 * a + j) * fs + (i + q) * ldu + k, r[j]);
+                }
+            }
     }
 }
 
