@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "cli/bench_distill.h"
 #include "eval/inception_input.h"
 #include "train/train.h"
 #include "train/update.h"
@@ -21,6 +22,7 @@ struct fd_bench {
     uint64_t *seeds;
     uint8_t *images;
     fd_sampler sampler;
+    fd_bench_distill *distill;
     fd_feature_net *feature_net;
     fd_resizer *resizer;          /* Inception */
     int64_t picture;              /* bytes of one of `images` */
@@ -101,6 +103,8 @@ static fd_status prepare(fd_ctx *ctx, fd_bench *b) {
     if (fd_is_feature_net(c->family))
         return FD_FAIL(ctx, FD_E_ARG, "--case: a %s only gives features; take --case features", fd_family_name(c->family));
     if (b->spec.kind == FD_BENCH_TRAIN) return prepare_train(ctx, b, pixels);
+    if (b->spec.kind == FD_BENCH_DISTILL)
+        return fd_bench_distill_new(ctx, b->net, b->spec.batch, b->spec.dtype, b->spec.backend, &b->distill);
     FD_TRY(b->spec.kind == FD_BENCH_DENOISE ? make_batch(ctx, b, pixels) : prepare_generate(ctx, b, pixels));
     fd_run_options o = {.dtype = b->spec.dtype, .backend = b->spec.backend};
     return fd_denoiser_new(ctx, b->net, b->pass, &o, &b->denoiser);
@@ -120,6 +124,7 @@ fd_status fd_bench_new(fd_ctx *ctx, fd_net *net, const fd_bench_spec *spec, fd_b
 void fd_bench_free(fd_bench *b) {
     if (!b) return;
     fd_denoiser_free(b->denoiser);
+    fd_bench_distill_free(b->distill);
     fd_feature_net_free(b->feature_net);
     fd_resizer_free(b->resizer);
     fd_updater_close(&b->updater);
@@ -149,6 +154,7 @@ static fd_status train_step(fd_ctx *ctx, fd_bench *b) {
 fd_status fd_bench_run(fd_ctx *ctx, fd_bench *b) {
     switch (b->spec.kind) {
     case FD_BENCH_TRAIN: return train_step(ctx, b);
+    case FD_BENCH_DISTILL: return fd_bench_distill_run(ctx, b->distill);
     case FD_BENCH_FEATURES: return run_features(ctx, b);
     case FD_BENCH_GENERATE:
         return fd_sample_seeds(ctx, &b->sampler, b->denoiser, b->seeds, NULL, b->spec.images, b->images, NULL, NULL, NULL);
@@ -157,7 +163,8 @@ fd_status fd_bench_run(fd_ctx *ctx, fd_bench *b) {
 }
 
 int64_t fd_bench_images(const fd_bench *b) {
-    return b->spec.kind == FD_BENCH_GENERATE ? b->spec.images : b->spec.batch;
+    if (b->spec.kind == FD_BENCH_GENERATE) return b->spec.images;
+    return b->spec.kind == FD_BENCH_DISTILL ? (int64_t)b->spec.batch * FD_BENCH_CYCLE : b->spec.batch;
 }
 
 int64_t fd_bench_passes(const fd_bench *b) {
@@ -167,5 +174,12 @@ int64_t fd_bench_passes(const fd_bench *b) {
 
 fd_exec *fd_bench_exec(fd_bench *b) {
     if (b->feature_net) return fd_feature_net_exec(b->feature_net);
+    if (b->distill) return NULL;
     return b->spec.kind == FD_BENCH_TRAIN ? b->step.view.e : fd_denoiser_exec(b->denoiser);
+}
+
+size_t fd_bench_bytes(fd_bench *b) {
+    if (b->distill) return fd_bench_distill_bytes(b->distill);
+    const fd_plan_summary s = fd_exec_summary(fd_bench_exec(b));
+    return s.act_bytes + s.input_bytes;
 }

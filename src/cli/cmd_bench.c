@@ -17,7 +17,7 @@
 #define MOST_ROWS 256
 #define MOST_REPS 10000
 
-static const char *const case_names[] = {"denoise", "train", "generate", "features", NULL};
+static const char *const case_names[] = {"denoise", "train", "generate", "distill", "features", NULL};
 static const char *const config_names[] = {"ddpmpp-cifar10", "ncsnpp-cifar10", "adm-imagenet64", "demo", "inception", NULL};
 
 typedef struct {
@@ -178,7 +178,8 @@ static void print_text(bench *b) {
     const bench_options *o = b->o;
     fd_cpu_facts f;
     fd_cpu_describe(&f);
-    fd_plan_summary s = fd_exec_summary(fd_bench_exec(b->work));
+    const fd_exec *plan = fd_bench_exec(b->work);
+    const fd_plan_summary s = plan ? fd_exec_summary(plan) : (fd_plan_summary){0};
     double median = quantile(b, 0.5), images = (double)fd_bench_images(b->work);
     double flops = s.flops * (double)fd_bench_passes(b->work);
     printf("%s, %s, %s %lld, %s, %d thread%s\n", network_name(o), case_names[o->kind],
@@ -188,10 +189,10 @@ static void print_text(bench *b) {
     printf("%s, %s, %s, fdistill %s\n", f.processor[0] ? f.processor : "unknown processor", f.isa, f.onednn, fd_version());
     printf("time    median %.2f ms of %d (%.2f to %.2f), %.3f ms per image, %.2f images/s\n", median, b->n, b->ms[0],
            b->ms[b->n - 1], median / images, images / median * 1e3);
-    printf("work    %.2f GFLOP per image, %.1f GFLOP/s, %d nodes per pass\n", flops / images * 1e-9, flops / median * 1e-6,
+    if (plan) printf("work    %.2f GFLOP per image, %.1f GFLOP/s, %d nodes per pass\n", flops / images * 1e-9, flops / median * 1e-6,
            s.nodes);
     printf("memory  %.1f MiB of the pass, peak of the process %.1f MiB\n",
-           (double)(s.act_bytes + s.input_bytes) / 1048576, fd_peak_rss_gb() * 1024);
+           (double)fd_bench_bytes(b->work) / 1048576, fd_peak_rss_gb() * 1024);
     if (!o->ops) return;
     if (b->peak.f32 > 0) printf("peak    %.0f GFLOP/s f32", b->peak.f32 * 1e-9);
     if (b->peak.bf16 > 0) printf(", %.0f GFLOP/s bf16 (matrix product)", b->peak.bf16 * 1e-9);
@@ -230,7 +231,8 @@ static fd_status print_json(fd_ctx *ctx, bench *b) {
     const bench_options *o = b->o;
     fd_cpu_facts f;
     fd_cpu_describe(&f);
-    fd_plan_summary s = fd_exec_summary(fd_bench_exec(b->work));
+    const fd_exec *plan = fd_bench_exec(b->work);
+    const fd_plan_summary s = plan ? fd_exec_summary(plan) : (fd_plan_summary){0};
     json_t *root = json_object(), *times = json_array();
     const struct { const char *key; json_t *value; } row[] = {
         {"case", json_string(case_names[o->kind])},
@@ -248,7 +250,7 @@ static fd_status print_json(fd_ctx *ctx, bench *b) {
         {"sorted_ms", times},
         {"gflop", fd_json_real(s.flops * (double)fd_bench_passes(b->work) * 1e-9)},
         {"nodes", json_integer(s.nodes)},
-        {"pass_bytes", json_integer((json_int_t)(s.act_bytes + s.input_bytes))},
+        {"pass_bytes", json_integer((json_int_t)fd_bench_bytes(b->work))},
         {"peak_bytes", json_integer((json_int_t)(fd_peak_rss_gb() * 1073741824))},
     };
     for (int i = 0; i < b->n; i++) json_array_append_new(times, fd_json_real(b->ms[i]));
@@ -277,6 +279,8 @@ static fd_status run(fd_ctx *ctx, bench *b) {
     if (o->save) return fd_net_save(ctx, b->net, NULL, o->save);
     fd_bench_spec spec = {.kind = (fd_bench_kind)o->kind, .batch = o->batch, .images = o->images,
                           .dtype = o->precision ? FD_BF16 : FD_F32, .backend = b->backend};
+    if (o->ops && spec.kind == FD_BENCH_DISTILL)
+        return FD_FAIL(ctx, FD_E_ARG, "--ops: distill runs several plans; take --case train and denoise for its parts");
     FD_TRY(fd_bench_new(ctx, b->net, &spec, &b->work));
     b->ms = fd_alloc(ctx, (size_t)o->reps * sizeof *b->ms);
     if (!b->ms) return FD_E_NOMEM;
@@ -301,7 +305,7 @@ fd_status fd_cmd_bench(fd_ctx *ctx, int argc, char **argv) {
         {.name = "network", .type = FD_OPT_TEXT, .to = &p.network, .value = "FILE", .help = "Or this network, .safetensors."},
         {.name = "case", .type = FD_OPT_ENUM, .to = &p.kind, .value = "NAME", .words = case_names, .group = "Work",
          .help = "One denoising of a batch; one step of training on a batch, optimiser included; images from seeds; "
-                 "features of 8-bit images, resized where the network is Inception."},
+                 "five iterations of f-distill, four of the critic and one of the student; features of 8-bit images, resized where the network is Inception."},
         {.name = "batch", .type = FD_OPT_INT, .to = &p.batch, .value = "N", .lo = 1, .hi = 65536,
          .help = "Images at a time."},
         {.name = "images", .type = FD_OPT_COUNT, .to = &p.images, .value = "N", .lo = 1, .hi = 1e7,

@@ -79,21 +79,6 @@ static void describe_child(const distillation *r, fd_net *net, const char *kind,
     m->images = 0;
 }
 
-static bool needs_heads(const fd_distill_method *m) { return m->gan_weight > 0 || !m->divergence->constant; }
-
-static fd_status make_heads(fd_ctx *ctx, distillation *r) {
-    fd_distill_method *m = &r->method;
-    const fd_net_config *c = &r->nets.teacher->config;
-    fd_net_config heads;
-    if (!m->ntaps)
-        for (int i = 0; i < c->levels; i++)
-            if (fd_tap_resolution(c, i) >= 4) m->taps[m->ntaps++] = i;      /* a head needs a map of 4 pixels or more */
-    FD_TRY(fd_heads_config(ctx, c, m->taps, m->ntaps, m->head_width, &heads));
-    FD_TRY(fd_net_new(ctx, &heads, &r->nets.heads));
-    fd_net_init_random(r->nets.heads, r->o->job.seed);
-    return FD_OK;
-}
-
 static fd_status make_nets(fd_ctx *ctx, distillation *r) {
     fd_distill_nets *n = &r->nets;
     FD_TRY(fd_net_load(ctx, r->o->teacher, &n->teacher));
@@ -105,7 +90,7 @@ static fd_status make_nets(fd_ctx *ctx, distillation *r) {
     n->fake->config.dropout = 0;
     describe_child(r, n->student, "student", r->method.sigma_max);
     describe_child(r, n->fake, "fake", 0);
-    return needs_heads(&r->method) ? make_heads(ctx, r) : FD_OK;
+    return fd_distill_heads(ctx, n->teacher, r->o->job.seed, &r->method, &n->heads);
 }
 
 static fd_status allocate(fd_ctx *ctx, distillation *r) {

@@ -63,6 +63,10 @@ typedef struct {
     double accuracy_fake, accuracy_real;           /* share of the logits with the right sign */
 } fd_critic_step;
 
+/* New heads on the teacher's encoder as the method has them, random from the seed; sets m->taps if it names none. *out stays NULL
+ * where nothing needs heads. */
+fd_status fd_distill_heads(fd_ctx *ctx, const fd_net *teacher, uint64_t seed, fd_distill_method *m, fd_net **out);
+
 typedef struct fd_distiller fd_distiller;
 
 /* SHAPE and ARG errors when the nets do not belong together. Makes the gradient arrays of student, fake and heads. */
