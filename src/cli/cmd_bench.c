@@ -183,7 +183,7 @@ static void print_text(bench *b) {
     double median = quantile(b, 0.5), images = (double)fd_bench_images(b->work);
     double flops = s.flops * (double)fd_bench_passes(b->work);
     printf("%s, %s, %s %lld, %s, %d thread%s\n", network_name(o), case_names[o->kind],
-           o->kind == FD_BENCH_GENERATE ? "images" : "batch", (long long)fd_bench_images(b->work),
+           fd_bench_images(b->work) == o->batch ? "batch" : "images", (long long)fd_bench_images(b->work),
            fd_precision_names[o->precision], b->threads, b->threads == 1 ? "" : "s");
     if (b->backend->device) printf("%s\n", b->backend->device->describe());
     printf("%s, %s, %s, fdistill %s\n", f.processor[0] ? f.processor : "unknown processor", f.isa, f.onednn, fd_version());

@@ -8,10 +8,10 @@ good bench $demo
 has "demo, denoise, batch 4, fp32, 2 threads" out
 has "ms per image" out
 good bench $demo --case train --precision bf16 --threads 1
-good bench $demo --case distill --batch 4 --reps 1
-has "distill, batch 20" out
-refuse 2 "--ops: distill runs several plans" bench $demo --case distill --ops
 has "demo, train, batch 4, bf16, 1 thread" out
+good bench $demo --case distill --batch 4 --reps 1
+has "distill, images 20" out
+refuse 2 "--ops: distill runs several plans" bench $demo --case distill --ops
 good bench --network teacher.safetensors --case generate --images 5 --batch 2 --reps 1
 has "teacher.safetensors, generate, images 5" out
 
