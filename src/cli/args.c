@@ -178,7 +178,10 @@ static fd_status assign(fd_ctx *ctx, const fd_option *o, const char *text) {
     case FD_OPT_FLAG:
         if (truth(text, o->to)) return FD_OK;
         return FD_FAIL(ctx, FD_E_ARG, "--%s: '%s' is neither yes nor no", o->name, text);
-    case FD_OPT_INT: return one_int(ctx, o, text, o->to);
+    case FD_OPT_INT:
+        if (!o->words || strcmp(text, o->words[0])) return one_int(ctx, o, text, o->to);
+        *(int *)o->to = 0;
+        return FD_OK;
     case FD_OPT_DOUBLE: return one_double(ctx, o, text, o->to);
     case FD_OPT_SEED: {
         char *end;

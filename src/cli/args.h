@@ -33,7 +33,7 @@ typedef struct fd_option {
     const char *help;           /* one or two sentences; the default is added by --help             */
     double lo, hi;              /* both 0: no limits                                                */
     double unit;                /* COUNT, AMOUNT: what a number without suffix is multiplied by; 0 = 1 */
-    const char *const *words;   /* ENUM: NULL-terminated                                            */
+    const char *const *words;   /* ENUM: NULL-terminated; INT: the first one stands for 0           */
     int *count, most;           /* lists                                                            */
     bool required;
     bool *given;                /* set when the option was on the command line; may be NULL         */

@@ -1,6 +1,7 @@
 #include "cli/job_options.h"
 
 const char *const fd_lr_shape_names[] = {"none", "linear", "cosine", NULL};
+const char *const fd_auto_word[] = {"auto", NULL};
 
 fd_job_extra fd_job_extra_of(const fd_job_options *j, const fd_lr *lr) {
     return (fd_job_extra){.precision = j->dtype == FD_BF16, .lr_shape = lr->shape, .lr_ramp = lr->ramp,

@@ -7,6 +7,7 @@
 #include "train/job.h"
 
 extern const char *const fd_lr_shape_names[];     /* "none", "linear", "cosine" */
+extern const char *const fd_auto_word[];          /* "auto" */
 
 /* What has no place of its own in fd_job_options. */
 typedef struct {
@@ -32,7 +33,8 @@ typedef struct {
     {.name = "batch", .type = FD_OPT_INT, .to = &(j).batch, .value = "N", .lo = 1, .hi = 65536,                      \
      .help = "Images per iteration."},                                                                               \
     {.name = "batch-gpu", .type = FD_OPT_INT, .to = &(j).batch_gpu, .value = "N", .lo = 1, .hi = 65536,              \
-     .no_default = true, .help = "Images per pass through the network; changes memory, not the result."},            \
+     .words = fd_auto_word, .no_default = true, .help = "Images per pass through the network; changes memory, not the result. Without it, "\
+     "or as auto: at most 32, fewer where memory is short."},                                                        \
     {.name = "xflip", .type = FD_OPT_FLAG, .to = &(j).xflip, .help = "Mirror images at random."},                    \
     {.name = "max-size", .type = FD_OPT_COUNT, .to = &(j).max_size, .value = "N", .lo = 1, .hi = 1e9,                \
      .no_default = true, .help = "Use only so many images, drawn with the seed."},                                   \

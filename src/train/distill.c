@@ -430,10 +430,15 @@ static fd_status prepare(fd_ctx *ctx, distillation *r) {
     FD_TRY(fd_job_share(ctx, &o->job, PASS, &r->share));
     r->feed = (fd_feed){&r->data, o->job.seed};
     fd_polynomial_init(&r->levels, r->method.ratio.t_min, r->method.ratio.t_max, r->method.ratio.rho);
-    fd_distiller_spec spec = {.method = &r->method, .batch = r->share.mine, .n = r->share.pass, .dtype = o->job.dtype,
-                              .backend = o->job.backend, .dropout_seed = o->job.seed};
-    FD_TRY(fd_distiller_new(ctx, &spec, &r->nets, &r->distiller));
-    FD_TRY(fd_distill_progress_new(ctx, &r->method, &r->nets, o->n_ema, &r->progress));
+    FD_TRY(fd_distill_progress_new(ctx, &r->method, &r->nets, o->n_ema, &r->progress));      /* does not depend on the pass */
+    fd_distiller_spec spec = {.method = &r->method, .batch = r->share.mine, .dtype = o->job.dtype, .backend = o->job.backend,
+                              .dropout_seed = o->job.seed};
+    fd_status s;
+    do {
+        spec.n = r->share.pass;
+        s = fd_distiller_new(ctx, &spec, &r->nets, &r->distiller);
+    } while (fd_job_smaller_pass(ctx, &o->job, s, &r->share));
+    FD_TRY(s);
     FD_TRY(allocate(ctx, r));
     return make_denoisers(ctx, r);
 }

@@ -27,6 +27,13 @@ fd_status fd_job_share(fd_ctx *ctx, const fd_job_options *o, int most, fd_share 
     return FD_OK;
 }
 
+bool fd_job_smaller_pass(fd_ctx *ctx, const fd_job_options *o, fd_status s, fd_share *share) {
+    if (s != FD_E_NOMEM || o->batch_gpu || fd_comm_size(ctx) > 1 || share->pass == 1) return false;
+    share->pass = share->pass_alone = fd_pass_size(share->mine, share->pass - 1);
+    fd_clear(ctx);
+    return true;
+}
+
 static const char *shape_name(fd_lr_shape s) { return s == FD_LR_LINEAR ? "linear" : s == FD_LR_COSINE ? "cosine" : "none"; }
 
 json_t *fd_lr_json(const fd_lr *lr) {

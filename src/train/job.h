@@ -66,6 +66,9 @@ typedef struct fd_share {
 } fd_share;
 /* `most`: images per pass unless --batch-gpu says less or more. ARG if --batch cannot be cut so. */
 fd_status fd_job_share(fd_ctx *ctx, const fd_job_options *o, int most, fd_share *out);
+/* Whether to try a smaller pass after `s`, which is set then: memory was short, and the user left the choice to us. Not among several
+ * ranks, which must agree. */
+bool fd_job_smaller_pass(fd_ctx *ctx, const fd_job_options *o, fd_status s, fd_share *share);
 /* Opens --data as the options say; square images only. */
 fd_status fd_job_dataset(fd_ctx *ctx, const fd_job_options *o, fd_dataset *out);
 /* The start of training_options.json; the caller adds its own keys. Owner: the caller. */

@@ -92,13 +92,17 @@ static fd_status make_net(fd_ctx *ctx, training *r) {
     return transfer_file(ctx, r);
 }
 
-static fd_status allocate(fd_ctx *ctx, training *r) {
+static fd_status allocate_state(fd_ctx *ctx, training *r) {
     const fd_params *p = &r->net->params;
-    int64_t pixels = (int64_t)r->data.c * r->data.h * r->data.w;
     FD_NEW(ctx, &r->arena, r->m, p->trained);
     FD_NEW(ctx, &r->arena, r->v, p->trained);
     FD_NEW(ctx, &r->arena, r->ema, p->total);
     memcpy(r->ema, p->w, sizeof(float) * (size_t)p->total);
+    return FD_OK;
+}
+
+static fd_status allocate_pass(fd_ctx *ctx, training *r) {
+    int64_t pixels = (int64_t)r->data.c * r->data.h * r->data.w;
     FD_NEW(ctx, &r->arena, r->images, r->share.pass * pixels);
     FD_NEW(ctx, &r->arena, r->noise, r->share.pass * pixels);
     FD_NEW(ctx, &r->arena, r->sigma, r->share.pass);
@@ -240,13 +244,19 @@ static fd_status prepare(fd_ctx *ctx, training *r) {
     FD_TRY(fd_job_share(ctx, o, FD_TRAIN_PASS, &r->share));
     FD_TRY(make_net(ctx, r));
     describe_net(r);
-    fd_edm_step_spec spec = {.n = r->share.pass, .dtype = o->dtype, .augment = r->o->augment > 0, .dropout_seed = o->seed,
+    FD_TRY(allocate_state(ctx, r));        /* first what does not depend on the pass */
+    fd_edm_step_spec spec = {.dtype = o->dtype, .augment = r->o->augment > 0, .dropout_seed = o->seed,
                              .backend = o->backend};
-    FD_TRY(fd_edm_step_open(ctx, r->net, &spec, &r->pass));
+    fd_status s;
+    do {
+        spec.n = r->share.pass;
+        s = fd_edm_step_open(ctx, r->net, &spec, &r->pass);
+    } while (fd_job_smaller_pass(ctx, o, s, &r->share));
+    FD_TRY(s);
     r->all = (fd_range){0, r->net->params.trained};
     r->updater.device = o->backend ? o->backend->device : NULL;
     r->feed = (fd_feed){&r->data, o->seed};
-    FD_TRY(allocate(ctx, r));
+    FD_TRY(allocate_pass(ctx, r));
     if (!o->grid || !fd_comm_first(ctx)) return FD_OK;
     fd_run_options d = {.dtype = o->dtype, .backend = o->backend};
     return fd_denoiser_new(ctx, r->net, fd_pass_size(o->grid * o->grid, FD_TRAIN_PASS), &d, &r->show);
