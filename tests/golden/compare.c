@@ -95,6 +95,10 @@ void golden_compare(golden *g, const char *name, const double *ours, int64_t n, 
     case GOLDEN_STATE:
         record(g, name, relative(name, ours, want, NULL, n), rule == GOLDEN_DOUBLE ? 1e-7 : g->o->wide ? 1e-4 : 1e-6);
         break;
+    case GOLDEN_SERIES:
+        record(g, name, relative(name, ours, want, NULL, 1), fmax((g->o->wide ? 200 : 10) * f32, floor_of(g, rule)));
+        if (n > 1) record(g, name, relative(name, ours + 1, want + 1, NULL, n - 1), fmax(10 * f32, g->o->wide ? 1e-2 : 1e-4));
+        break;
     default:
         e = relative(name, ours, want, NULL, n);
         record(g, name, e, fmax((g->o->wide ? 200 : 10) * f32, floor_of(g, rule)));

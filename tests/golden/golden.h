@@ -39,6 +39,9 @@ typedef struct golden {
 /* How a result may differ from the stored one. */
 typedef enum {
     GOLDEN_FLOAT,        /* rel L2 <= max(10 f32_error, 2e-6): float32 networks                 */
+    GOLDEN_SERIES,       /* a number per iteration of a training: the first as FLOAT; those after an update rel L2 <=
+                            max(10 f32_error, 1e-4), because Adam makes a whole step of a gradient near zero whichever sign
+                            rounding gave it: the trained weights are compared with 1e-2 for the same reason */
     GOLDEN_TIGHT,        /* rel L2 <= max(10 f32_error, 2e-7): a few float operations            */
     GOLDEN_DOUBLE,       /* rel L2 <= 1e-7: double code, stored as float                         */
     GOLDEN_STATE,        /* rel L2 <= 1e-6: double state, float network                          */

@@ -283,8 +283,8 @@ static fd_status iterate(golden *g, fd_arena *a, setting *s, const averages *ema
         memcpy(bins + (int64_t)i * nbins, p->ratio.bins, sizeof(float) * (size_t)nbins);
     }
     for (size_t k = 0; k < FD_COUNT(all); k++)
-        if (golden_has(g, all[k]->name)) golden_compare(g, all[k]->name, all[k]->v, all[k]->n, GOLDEN_FLOAT);
-    if (golden_has(g, "out/bins")) golden_compare_f32(g, "out/bins", bins, (int64_t)s->iterations * nbins, GOLDEN_FLOAT);
+        if (golden_has(g, all[k]->name)) golden_compare(g, all[k]->name, all[k]->v, all[k]->n, GOLDEN_SERIES);
+    if (golden_has(g, "out/bins")) golden_compare_f32(g, "out/bins", bins, (int64_t)s->iterations * nbins, GOLDEN_SERIES);
     return FD_OK;
 }
 

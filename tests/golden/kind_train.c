@@ -103,8 +103,8 @@ fd_status golden_kind_edm_train(golden *g, fd_arena *a) {
     }
     if (s == FD_OK) s = train(g, &t, net);
     if (s == FD_OK) {
-        golden_compare(g, "out/losses", t.losses, t.iterations, GOLDEN_FLOAT);
-        golden_compare(g, "out/grad_norms", t.norms, t.iterations, GOLDEN_FLOAT);
+        golden_compare(g, "out/losses", t.losses, t.iterations, GOLDEN_SERIES);
+        golden_compare(g, "out/grad_norms", t.norms, t.iterations, GOLDEN_SERIES);
         golden_compare_trained(g, "final/", &net->params, net->params.w, t.start);
     }
     fd_net_free(net);
