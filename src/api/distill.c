@@ -44,7 +44,8 @@ static fd_status check(fd_ctx *c, const fdistill_distill_options *o) {
     const limit limits[] = {
         {"update_freq", o->update_freq, 1, 1000}, {"gan_weight", o->gan_weight, 0, 1e3},
         {"r1_weight", o->r1_weight, 0, 1e6}, {"r1_alpha", o->r1_alpha, 0, 10}, {"guidance", o->guidance, 0, 100},
-        {"sigma_min", o->sigma_min, 1e-6, 1e3}, {"sigma_max", o->sigma_max, 1e-3, 1e6}, {"t_max", o->t_max, 0, 1e6}, {"rho", o->rho, 0.1, 100},
+        {"sigma_min", o->sigma_min, 1e-6, 1e3}, {"sigma_max", o->sigma_max, 1e-3, 1e6},
+        {"t_max", o->t_max, 0, 1e6}, {"rho", o->rho, 0.1, 100},
         {"ratio_bins", o->ratio_bins, 1, FD_RATIO_BINS_MAX}, {"ratio_ema", o->ratio_ema, 0, 0.9999},
         {"logit_clamp", o->logit_clamp, 0.1, 80}, {"ratio_min", o->ratio_min, 1e-6, 1},
         {"ratio_max", o->ratio_max, 1, 1e6}, {"ntaps", o->ntaps, 0, FDISTILL_TAPS_MAX},

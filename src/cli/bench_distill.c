@@ -48,7 +48,8 @@ static fd_status prepare(fd_ctx *ctx, fd_bench_distill *b, int batch, fd_dtype d
     FD_TRY(fd_net_clone(ctx, n->teacher, &n->fake));
     n->student->config.dropout = n->fake->config.dropout = 0;
     FD_TRY(fd_distill_heads(ctx, n->teacher, 1, &b->method, &n->heads));
-    fd_distiller_spec spec = {.method = &b->method, .batch = batch, .n = fd_pass_size(batch, PASS), .dtype = dtype, .backend = backend};
+    fd_distiller_spec spec = {.method = &b->method, .batch = batch, .n = fd_pass_size(batch, PASS), .dtype = dtype,
+                              .backend = backend};
     FD_TRY(fd_distiller_new(ctx, &spec, n, &b->distiller));
     FD_TRY(fd_distill_progress_new(ctx, &b->method, n, 1, &b->progress));
     return make_batch(ctx, b, batch);
@@ -84,7 +85,8 @@ fd_status fd_bench_distill_run(fd_ctx *ctx, fd_bench_distill *b) {
     const double kept = 0.999;
     fd_iteration done;
     for (int i = 0; i < FD_BENCH_CYCLE; i++)
-        FD_TRY(fd_distill_iterate(ctx, b->distiller, &b->method, &b->nets, &b->progress, ++b->iteration, &batch, each, &kept, &done));
+        FD_TRY(fd_distill_iterate(ctx, b->distiller, &b->method, &b->nets, &b->progress, ++b->iteration, &batch, each, &kept,
+                                  &done));
     return FD_OK;
 }
 

@@ -305,7 +305,8 @@ fd_status fd_cmd_bench(fd_ctx *ctx, int argc, char **argv) {
         {.name = "network", .type = FD_OPT_TEXT, .to = &p.network, .value = "FILE", .help = "Or this network, .safetensors."},
         {.name = "case", .type = FD_OPT_ENUM, .to = &p.kind, .value = "NAME", .words = case_names, .group = "Work",
          .help = "One denoising of a batch; one step of training on a batch, optimiser included; images from seeds; "
-                 "five iterations of f-distill, four of the critic and one of the student; features of 8-bit images, resized where the network is Inception."},
+                 "five iterations of f-distill, four of the critic and one of the student; features of 8-bit images, "
+                 "resized where the network is Inception."},
         {.name = "batch", .type = FD_OPT_INT, .to = &p.batch, .value = "N", .lo = 1, .hi = 65536,
          .help = "Images at a time."},
         {.name = "images", .type = FD_OPT_COUNT, .to = &p.images, .value = "N", .lo = 1, .hi = 1e7,

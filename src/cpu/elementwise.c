@@ -1,4 +1,5 @@
-/* silu, softplus and their gradients, add, scale, cast, mix_rows: one loop over memory, whatever the layout, as long as all operands have the same. */
+/* silu, softplus and their gradients, add, scale, cast, mix_rows: one loop over memory, whatever the layout, as long as all
+ * operands have the same. */
 #include "cpu/cpu.h"
 #include "cpu/isa/rows.h"
 

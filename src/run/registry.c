@@ -7,7 +7,8 @@
 static fd_status open_cuda(fd_ctx *ctx, const fd_backend **out) { return fd_backend_cuda(ctx, out); }
 #else
 static fd_status open_cuda(fd_ctx *ctx, const fd_backend **out) {
-    return FD_FAIL(ctx, FD_E_UNSUPPORTED, "this fdistill was built without CUDA; build it where CMake finds nvcc and cuDNN (-DFD_CUDA=ON)");
+    return FD_FAIL(ctx, FD_E_UNSUPPORTED, "this fdistill was built without CUDA; build it where CMake finds nvcc and "
+                   "cuDNN (-DFD_CUDA=ON)");
 }
 #endif
 

@@ -54,13 +54,15 @@ typedef struct {
 static fd_status check_teacher(fd_ctx *ctx, const distillation *r) {
     const fd_net_config *c = &r->nets.teacher->config;
     const char *file = r->o->teacher;
-    if (!fd_is_unet(c->family)) return FD_FAIL(ctx, FD_E_ARG, "%s: holds a %s, not a diffusion U-Net", file, fd_family_name(c->family));
+    if (!fd_is_unet(c->family))
+        return FD_FAIL(ctx, FD_E_ARG, "%s: holds a %s, not a diffusion U-Net", file, fd_family_name(c->family));
     if (r->data.w != c->resolution || r->data.c != c->image_channels)
         return FD_FAIL(ctx, FD_E_SHAPE, "%s makes images of %d channels, %dx%d, but %s holds %d channels, %dx%d; use the set the "
                        "teacher was trained on", file, c->image_channels, c->resolution, c->resolution, r->o->job.data, r->data.c,
                        r->data.w, r->data.h);
     if (c->label_dim && !r->o->job.cond)
-        return FD_FAIL(ctx, FD_E_ARG, "%s has %d classes; give --cond, so that the labels of %s are used", file, c->label_dim, r->o->job.data);
+        return FD_FAIL(ctx, FD_E_ARG, "%s has %d classes; give --cond, so that the labels of %s are used", file, c->label_dim,
+                       r->o->job.data);
     if (!c->label_dim && r->o->job.cond) return FD_FAIL(ctx, FD_E_ARG, "%s knows no classes; leave out --cond", file);
     if (c->label_dim != r->data.label_dim)
         return FD_FAIL(ctx, FD_E_SHAPE, "%s has %d classes, %s has %d", file, c->label_dim, r->o->job.data, r->data.label_dim);
@@ -464,7 +466,8 @@ static fd_status run(fd_ctx *ctx, distillation *r) {
 }
 
 fd_status fd_distill(fd_ctx *ctx, const fd_distill_options *o) {
-    if (!o->method.divergence) return FD_FAIL(ctx, FD_E_ARG, "no divergence chosen; --divergence rkl, sf, js, sh, kl, jf, neyman or pearson");
+    if (!o->method.divergence)
+        return FD_FAIL(ctx, FD_E_ARG, "no divergence chosen; --divergence rkl, sf, js, sh, kl, jf, neyman or pearson");
     distillation *r = fd_alloc(ctx, sizeof *r);
     if (!r) return FD_E_NOMEM;
     r->o = o;

@@ -73,7 +73,8 @@ fd_status fd_job_dataset(fd_ctx *ctx, const fd_job_options *o, fd_dataset *out) 
     fd_dataset_options d = {.use_labels = o->cond, .xflip = o->xflip, .max_size = o->max_size, .seed = o->seed};
     FD_TRY(fd_dataset_open(ctx, o->data, &d, out));
     fd_status s = FD_OK;
-    if (out->h != out->w) s = FD_FAIL(ctx, FD_E_SHAPE, "%s: images are %dx%d; networks want square ones", o->data, out->w, out->h);
+    if (out->h != out->w)
+        s = FD_FAIL(ctx, FD_E_SHAPE, "%s: images are %dx%d; networks want square ones", o->data, out->w, out->h);
     if (s != FD_OK) fd_dataset_close(out);
     return s;
 }

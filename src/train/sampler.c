@@ -91,7 +91,8 @@ static fd_status check_options(fd_ctx *ctx, const fd_sampler *s) {
     if (s->steps < 1 || s->steps > 10000)
         return FD_FAIL(ctx, FD_E_ARG, "--steps: %d is not in 1…10000", s->steps);
     if (!(s->sigma_min > 0 && s->sigma_max > s->sigma_min && s->sigma_max < 1e6))
-        return FD_FAIL(ctx, FD_E_ARG, "--sigma_min %g, --sigma_max %g: need 0 < sigma_min < sigma_max", s->sigma_min, s->sigma_max);
+        return FD_FAIL(ctx, FD_E_ARG, "--sigma_min %g, --sigma_max %g: need 0 < sigma_min < sigma_max", s->sigma_min,
+                       s->sigma_max);
     if (!(s->rho > 0)) return FD_FAIL(ctx, FD_E_ARG, "--rho: %g is not positive", s->rho);
     if (!(s->s_churn >= 0)) return FD_FAIL(ctx, FD_E_ARG, "--S_churn: %g is negative", s->s_churn);
     return FD_OK;
@@ -175,7 +176,8 @@ static fd_status sample_seeds(fd_ctx *ctx, fd_arena *a, const fd_sampler *s, fd_
             if (used) used[at + i] = label_dim ? b.classes[i] : -1;
         }
         fd_to_uint8(b.x, m * pixels, images + at * pixels);
-        if (done && !done(user, at + m)) return FD_FAIL(ctx, FD_E_CANCELLED, "generation stopped after %lld images", (long long)(at + m));
+        if (done && !done(user, at + m))
+            return FD_FAIL(ctx, FD_E_CANCELLED, "generation stopped after %lld images", (long long)(at + m));
     }
     return FD_OK;
 }

@@ -60,7 +60,8 @@ static fd_status transfer(fd_ctx *ctx, fd_net *net, const fd_net *old, const cha
                            "and augmentation alike?", path, p->name);
         const fd_param *q = &old->params.list[k];
         if (q->rank != p->rank || memcmp(q->dim, p->dim, sizeof *p->dim * (size_t)p->rank) != 0)
-            return FD_FAIL(ctx, FD_E_SHAPE, "--transfer %s: tensor '%s' has another shape than the network asked for", path, p->name);
+            return FD_FAIL(ctx, FD_E_SHAPE, "--transfer %s: tensor '%s' has another shape than the network asked for", path,
+                           p->name);
         memcpy(to->w + p->offset, old->params.w + q->offset, sizeof(float) * (size_t)p->count);
     }
     fd_params_touch(to);
@@ -274,7 +275,8 @@ static fd_status run(fd_ctx *ctx, training *r) {
         printf("would run %s\n  network     %lld parameters\n  data        %lld images, %d classes\n"
                "  iterations  %.0f of %d images in passes of %d\n  memory      %.1f MiB per pass, %.1f GFLOP per image\n",
                description, (long long)r->net->params.count_trained, (long long)r->data.n, r->data.label_dim,
-               ceil(o->duration / o->batch), o->batch, r->share.pass, (double)(s.act_bytes + s.input_bytes + s.work_bytes) / 1048576,
+               ceil(o->duration / o->batch), o->batch, r->share.pass,
+               (double)(s.act_bytes + s.input_bytes + s.work_bytes) / 1048576,
                s.flops / r->share.pass / 1e9);
         return FD_OK;
     }

@@ -54,7 +54,8 @@ fd_status fd_updater_clear(fd_ctx *ctx, fd_updater *u, fd_params *p) {
 
 fd_status fd_updater_sum(fd_ctx *ctx, fd_updater *u, fd_params *p) {
     if (!ctx->comm) return FD_OK;
-    if (u->device) return FD_FAIL(ctx, FD_E_UNSUPPORTED, "several ranks train on the CPU only: gradients on a GPU would need NCCL");
+    if (u->device)
+        return FD_FAIL(ctx, FD_E_UNSUPPORTED, "several ranks train on the CPU only: gradients on a GPU would need NCCL");
     return fd_comm_sum_f32(ctx, p->g, p->trained);
 }
 
@@ -97,7 +98,8 @@ fd_status fd_updater_adamw(fd_ctx *ctx, fd_updater *u, const fd_adam *o, int64_t
     return FD_OK;
 }
 
-fd_status fd_updater_average(fd_ctx *ctx, fd_updater *u, const fd_range *range, int n, fd_params *p, const fd_ema *emas, int n_emas) {
+fd_status fd_updater_average(fd_ctx *ctx, fd_updater *u, const fd_range *range, int n, fd_params *p, const fd_ema *emas,
+                             int n_emas) {
     if (!u->device) {
         for (int i = 0; i < n_emas; i++) fd_ema_update(range, n, p->w, emas[i].a, emas[i].beta);
         return FD_OK;

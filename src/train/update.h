@@ -31,6 +31,7 @@ fd_status fd_updater_measure(fd_ctx *ctx, fd_updater *u, const fd_range *range, 
 fd_status fd_updater_adamw(fd_ctx *ctx, fd_updater *u, const fd_adam *o, int64_t step, const fd_range *range, int n, fd_params *p,
                            float *m, float *v, double grad_scale, const fd_ema *emas, int n_emas);
 /* fd_ema_update for each average */
-fd_status fd_updater_average(fd_ctx *ctx, fd_updater *u, const fd_range *range, int n, fd_params *p, const fd_ema *emas, int n_emas);
+fd_status fd_updater_average(fd_ctx *ctx, fd_updater *u, const fd_range *range, int n, fd_params *p, const fd_ema *emas,
+                             int n_emas);
 
 #endif

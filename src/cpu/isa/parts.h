@@ -11,7 +11,8 @@ void FD_ISA(silu_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, int6
 void FD_ISA(softplus)(void *y, const void *x, fd_dtype dt, float a, int64_t n);
 void FD_ISA(softplus_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, float a, int64_t n);
 void FD_ISA(diff)(void *z, const void *x, fd_dtype xt, const void *y, fd_dtype yt, float a, int64_t n);
-void FD_ISA(dropout_rows)(void *y, const void *x, fd_dtype dt, int64_t step, int64_t n, int width, uint32_t first, uint32_t stride, const fd_drop *m);
+void FD_ISA(dropout_rows)(void *y, const void *x, fd_dtype dt, int64_t step, int64_t n, int width, uint32_t first, uint32_t stride,
+                          const fd_drop *m);
 void FD_ISA(dropout_flat)(void *y, const void *x, fd_dtype dt, int64_t n, uint32_t first, const fd_drop *m);
 double FD_ISA(sum)(const void *x, fd_dtype dt, int64_t n);
 double FD_ISA(sum_sq_diff)(const void *x, fd_dtype xt, const void *y, fd_dtype yt, int64_t n);
