@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/ranks.h"
+#include "cli/waiting.h"
 #include "cpu/describe.h"
 
 static const fd_command commands[] = {
@@ -69,16 +69,8 @@ static fd_status run(fd_ctx *ctx, int argc, char **argv) {
     return fd_command_run(ctx, "", about, commands, (int)FD_COUNT(commands), argc, argv);
 }
 
-/* OpenMP's threads spin while they wait unless told otherwise, and a thread that waits for one that another program has
- * displaced makes a busy machine many times slower. The library reads the policy once, when it is loaded: so the
- * program starts itself again. Where that fails it goes on as it is; whoever sets a policy keeps it. */
-static void wait_without_spinning(char **argv) {
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || getenv("KMP_BLOCKTIME")) return;
-    if (setenv("OMP_WAIT_POLICY", "passive", 1) == 0) execv("/proc/self/exe", argv);
-}
-
 int main(int argc, char **argv) {
-    wait_without_spinning(argv);
+    fd_waiting_choose(argv);
     static fd_ctx ctx;
     signal(SIGPIPE, SIG_IGN);       /* a reader that goes away is a write error like others: a training goes on */
     fd_status status = fd_ranks_enter(&ctx);

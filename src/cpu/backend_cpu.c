@@ -1,4 +1,5 @@
-/* backend_cpu.c — the default backend: oneDNN convolutions, vectorised loops for the rest, on channel-blocked values.
+/* backend_cpu.c — the default backend: oneDNN convolutions, vectorised loops for the rest, on values in blocks of channels or,
+ * where there is AMX, channels last.
  *
  * An op without an entry here runs its reference.
  */
@@ -7,8 +8,12 @@
 #include "cpu/cpu.h"
 
 /* The widest block that divides the channels: 16 also where vectors are shorter, so that layouts do not depend on
- * the machine. */
-static int block(fd_shape s, fd_dtype dt) { return s.c % 16 == 0 ? 16 : s.c % 8 == 0 ? 8 : 1; }
+ * them. */
+static int block(fd_shape s, fd_dtype dt) {
+    (void)dt;
+    if (s.c % 16 == 0) return fd_cpu_channels_last() ? (int)s.c : 16;
+    return s.c % 8 == 0 ? 8 : 1;
+}
 
 static fd_backend cpu = {.name = "cpu", .block = block};
 static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -35,6 +35,7 @@ fd_status fd_conv_choose(fd_ctx *ctx, const fd_call *c, fd_conv_role role, fd_co
     if (forced == FD_CONV_DIRECT || !fd_winograd_suits(x, y, w, &c->attr)) return FD_OK;
     *out = FD_CONV_WINOGRAD;
     if (forced == FD_CONV_WINOGRAD) return FD_OK;
+    if (x->dt == FD_BF16 && fd_cpu_has_amx()) *out = FD_CONV_DIRECT;
     if (role == FD_CONV_FORWARD && too_few_tiles(x, w)) *out = FD_CONV_DIRECT;
     return fd_tune_choose(ctx, c, role, prepare, out);
 }

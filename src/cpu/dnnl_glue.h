@@ -9,6 +9,8 @@
 /* Caps oneDNN at an instruction set named as in FD_MAX_ISA (NULL: no cap). Must come before any other use. True when
  * bf16 convolutions have fast kernels. */
 bool fd_dnnl_limit_isa(const char *name);
+/* Its bf16 convolutions use AMX. */
+bool fd_dnnl_has_amx(void);
 
 /* The process's engine and stream; NULL when oneDNN cannot start. */
 dnnl_engine_t fd_dnnl_engine(void);

@@ -2,8 +2,9 @@
  * read once and written once.
  *
  * A piece ("unit") is the least number of channel blocks of one sample whose edges are edges of groups: one block of 16
- * for groups of 4, three for groups of 6. It is contiguous. Its panels are vectors whose lanes are channels: `rows`
- * vectors `step` elements apart. Where a block is narrower than a vector, several pixels share one, and what is left
+ * for groups of 4, three for groups of 6. It is contiguous. Where values lie pixel by pixel, 64 channels take the place
+ * of a block, so that what a thread reads and writes of a pixel are whole cache lines. A unit's panels are vectors whose
+ * lanes are channels: `rows` vectors `step` elements apart. Where a block is narrower than a vector, several pixels share one, and what is left
  * at the end of a block (`tail` elements) is computed in a vector of its own. With z = x + e (ADD) or x:
  *
  *   forward   y = act(a x + b)        a = rstd gamma scale, b = the rest
@@ -23,6 +24,7 @@ enum { MAX_LANES = 16 };
 typedef struct {
     const fd_rows *f;
     int64_t C, G, per, hw, block;
+    bool last;                        /* channels last: a block is a whole pixel */
     int64_t unit, units;              /* channels of a unit, units of a sample */
     int64_t width;                    /* channels of a panel                   */
     int64_t rows, step, tail;
@@ -35,7 +37,9 @@ static geometry geometry_of(const fd_call *c, const fd_buf *x) {
     geometry s = {.f = fd_cpu_rows(), .C = x->s.c, .G = c->attr.groups, .hw = fd_pixels(x->s), .block = x->block, .dt = x->dt};
     int64_t lanes = s.f->lanes;
     s.per = s.C / s.G;
-    s.unit = s.block / gcd(s.block, s.per) * s.per;
+    s.last = s.block > MAX_LANES;
+    const int64_t piece = !s.last ? s.block : s.C % 64 == 0 ? 64 : s.C % 32 == 0 ? 32 : 16;
+    s.unit = piece / gcd(piece, s.per) * s.per;
     s.units = s.C / s.unit;
     s.width = s.block < lanes ? s.block : lanes;
     s.step = s.block < lanes ? lanes : s.block;
@@ -44,8 +48,11 @@ static geometry geometry_of(const fd_call *c, const fd_buf *x) {
     return s;
 }
 
-/* Where the panel of channels ch.. of a unit begins, in elements from the beginning of the unit. */
-static int64_t panel_at(const geometry *s, int64_t ch) { return ch / s->block * s->block * s->hw + ch % s->block; }
+/* Where the unit of sample n that begins with channel `first` lies, and in it the panel of channels ch.., in elements. */
+static int64_t unit_at(const geometry *s, int64_t n, int64_t first) { return n * s->C * s->hw + (s->last ? first : first * s->hw); }
+static int64_t panel_at(const geometry *s, int64_t ch) {
+    return s->last ? ch : ch / s->block * s->block * s->hw + ch % s->block;
+}
 static void *at(const void *p, int64_t i, fd_dtype dt) { return (char *)p + i * (int64_t)fd_dtype_bytes(dt); }
 
 /* Coefficients of the channels ch.. as lanes. */
@@ -136,7 +143,8 @@ static void apply(const geometry *s, void *y, const void *x, const float *a, con
 
 static void forward_unit(const fd_call *c, const geometry *s, int64_t n, int64_t first, const scratch *t) {
     const fd_buf *e = &c->in[3];
-    const void *x = at(c->in[0].p, (n * s->C + first) * s->hw, s->dt);
+    const int64_t from = unit_at(s, n, first);
+    const void *x = at(c->in[0].p, from, s->dt);
     double *mean = t->d[ROW_MEAN], *m2 = t->d[ROW_M2];
     channel_stats(s, x, mean, m2);
     for (int64_t g = 0; g < s->unit; g += s->per) {
@@ -158,7 +166,7 @@ static void forward_unit(const fd_call *c, const geometry *s, int64_t n, int64_t
         if (c->out[1].p) ((float *)c->out[1].p)[stat] = (float)mu;
         if (c->out[2].p) ((float *)c->out[2].p)[stat] = (float)rstd;
     }
-    apply(s, at(c->out[0].p, (n * s->C + first) * s->hw, s->dt), x, t->f[ROW_A], t->f[ROW_B], c->attr.act);
+    apply(s, at(c->out[0].p, from, s->dt), x, t->f[ROW_A], t->f[ROW_B], c->attr.act);
 }
 
 static fd_status run(fd_ctx *ctx, const fd_call *c) {
@@ -177,7 +185,7 @@ const fd_kernel fd_cpu_group_norm = {prepare, run, NULL};
 
 /* ---- backward ----------------------------------------------------------------------------------------------------- */
 
-/* du is kept in dx, unless dx is in bf16 or lies on x. */
+/* du is kept in dx, unless dx is in bf16 or lies on x; then in a place of its own, panel by panel where channels are last. */
 static bool du_in_dx(const fd_call *c) {
     return c->out[0].dt == FD_F32 && c->out[0].p != c->in[1].p;
 }
@@ -201,14 +209,21 @@ static void gather(const geometry *s, double *sum, int64_t ch, const float *lane
     for (int64_t l = 0; l < lanes; l++) sum[ch + l % s->width] += lane[l];
 }
 
-static void sums(const geometry *s, float *du, const void *dy, const void *x, int act, const scratch *t) {
+typedef struct { float *p; int64_t step; bool packed; } kept_du;
+static float *du_at(const geometry *s, const kept_du *du, int64_t ch) {
+    if (!du->p) return NULL;
+    return du->p + (du->packed ? ch * s->hw : panel_at(s, ch));
+}
+
+static void sums(const geometry *s, const kept_du *du, const void *dy, const void *x, int act, const scratch *t) {
     float la[MAX_LANES], lb[MAX_LANES], lr[MAX_LANES], lq[MAX_LANES], h[MAX_LANES], d[MAX_LANES], dh[MAX_LANES];
     for (int i = ROW_H; i <= ROW_DUH; i++) memset(t->d[i], 0, (size_t)s->unit * sizeof(double));
     for (int64_t ch = 0; ch < s->unit; ch += s->width) {
         int64_t from = panel_at(s, ch), rest = from + s->rows * s->step;
         const float *a = lanes_of(s, t->f[ROW_A], ch, la), *b = lanes_of(s, t->f[ROW_B], ch, lb);
         const float *r = lanes_of(s, t->f[ROW_R], ch, lr), *q = lanes_of(s, t->f[ROW_Q], ch, lq);
-        s->f->norm_bwd_sums(du ? du + from : NULL, at(dy, from, s->dt), at(x, from, s->dt), s->dt, s->rows, s->step, a, b,
+        float *to = du_at(s, du, ch);
+        s->f->norm_bwd_sums(to, du->step, at(dy, from, s->dt), at(x, from, s->dt), s->dt, s->rows, s->step, a, b,
                             r, q, act, h, d, dh);
         for (int part = 0; part < (s->tail ? 2 : 1); part++) {
             int64_t lanes = part ? s->tail : s->f->lanes;
@@ -216,8 +231,8 @@ static void sums(const geometry *s, float *du, const void *dy, const void *x, in
                 float xs[MAX_LANES] = {0}, dys[MAX_LANES] = {0}, dus[MAX_LANES];
                 memcpy(xs, at(x, rest, s->dt), (size_t)s->tail * fd_dtype_bytes(s->dt));
                 memcpy(dys, at(dy, rest, s->dt), (size_t)s->tail * fd_dtype_bytes(s->dt));
-                s->f->norm_bwd_sums(dus, dys, xs, s->dt, 1, s->step, a, b, r, q, act, h, d, dh);
-                if (du) memcpy(du + rest, dus, (size_t)s->tail * sizeof(float));
+                s->f->norm_bwd_sums(dus, 0, dys, xs, s->dt, 1, s->step, a, b, r, q, act, h, d, dh);
+                if (to) memcpy(to + s->rows * s->step, dus, (size_t)s->tail * sizeof(float));
             }
             gather(s, t->d[ROW_H], ch, h, lanes);
             gather(s, t->d[ROW_DU], ch, d, lanes);
@@ -226,19 +241,20 @@ static void sums(const geometry *s, float *du, const void *dy, const void *x, in
     }
 }
 
-static void apply_bwd(const geometry *s, void *dx, const float *du, const void *x, const scratch *t) {
+static void apply_bwd(const geometry *s, void *dx, const kept_du *du, const void *x, const scratch *t) {
     float lk[MAX_LANES], lr[MAX_LANES], lq[MAX_LANES];
     for (int64_t ch = 0; ch < s->unit; ch += s->width) {
         int64_t from = panel_at(s, ch), rest = from + s->rows * s->step;
         const float *k = lanes_of(s, t->f[ROW_K], ch, lk), *r = lanes_of(s, t->f[ROW_R2], ch, lr);
         const float *q = lanes_of(s, t->f[ROW_Q2], ch, lq);
-        s->f->norm_bwd_apply(at(dx, from, s->dt), du + from, at(x, from, s->dt), s->dt, s->rows, s->step, k, r, q);
+        const float *kept = du_at(s, du, ch);
+        s->f->norm_bwd_apply(at(dx, from, s->dt), kept, du->step, at(x, from, s->dt), s->dt, s->rows, s->step, k, r, q);
         if (!s->tail) continue;
         float xs[MAX_LANES] = {0}, dus[MAX_LANES] = {0};
         size_t bytes = (size_t)s->tail * fd_dtype_bytes(s->dt);
         memcpy(xs, at(x, rest, s->dt), bytes);
-        memcpy(dus, du + rest, (size_t)s->tail * sizeof(float));
-        s->f->norm_bwd_apply(xs, dus, xs, s->dt, 1, s->step, k, r, q);
+        memcpy(dus, kept + s->rows * s->step, (size_t)s->tail * sizeof(float));
+        s->f->norm_bwd_apply(xs, dus, 0, xs, s->dt, 1, s->step, k, r, q);
         memcpy(at(dx, rest, s->dt), xs, bytes);
     }
 }
@@ -275,10 +291,11 @@ static void finish_group(const fd_call *c, const geometry *s, int64_t n, int64_t
 }
 
 static void backward_unit(const fd_call *c, const geometry *s, int64_t n, int64_t first, const scratch *t, float *kept) {
-    const int64_t from = (n * s->C + first) * s->hw;
+    const int64_t from = unit_at(s, n, first);
     const void *dy = at(c->in[0].p, from, s->dt), *x = at(c->in[1].p, from, s->dt);
     void *dx = c->out[0].p ? at(c->out[0].p, from, s->dt) : NULL;
-    float *du = !dx ? NULL : du_in_dx(c) ? dx : kept;
+    const bool packed = s->last && !du_in_dx(c);
+    const kept_du du = {!dx ? NULL : du_in_dx(c) ? dx : kept, packed ? s->f->lanes : s->step, packed};
     for (int64_t ch = 0; ch < s->unit; ch++) {
         channel k = channel_of(c, &c->in[2], &c->in[4], n, first + ch);
         int64_t stat = n * s->G + (first + ch) / s->per;
@@ -288,10 +305,10 @@ static void backward_unit(const fd_call *c, const geometry *s, int64_t n, int64_
         t->f[ROW_A][ch] = (float)(k.gamma * rstd * k.scale);
         t->f[ROW_B][ch] = (float)(((k.add - mu) * rstd * k.gamma + k.beta) * k.scale + k.shift);
     }
-    sums(s, du, dy, x, c->attr.act, t);
+    sums(s, &du, dy, x, c->attr.act, t);
     double *total = (double *)c->work + 2 * (n * s->C + first);
     for (int64_t g = 0; g < s->unit; g += s->per) finish_group(c, s, n, first, g, t, total);
-    if (dx) apply_bwd(s, dx, du, x, t);
+    if (dx) apply_bwd(s, dx, &du, x, t);
 }
 
 static fd_status run_bwd(fd_ctx *ctx, const fd_call *c) {

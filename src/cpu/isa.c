@@ -8,7 +8,7 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static fd_isa chosen = FD_ISA_BASE;
-static bool bf16;
+static bool bf16, amx, channels_last;
 
 static fd_isa detect(void) {
 #if defined(__x86_64__)
@@ -27,6 +27,9 @@ static void choose(void) {
         if (most < chosen) chosen = most;
     }
     bf16 = fd_dnnl_limit_isa(limit) && chosen == FD_ISA_AVX512;
+    const char *layout = getenv("FD_LAYOUT");
+    amx = bf16 && fd_dnnl_has_amx();
+    channels_last = layout && *layout ? !strcmp(layout, "last") : amx;
 }
 
 fd_isa fd_cpu_isa(void) {
@@ -37,4 +40,14 @@ fd_isa fd_cpu_isa(void) {
 bool fd_cpu_has_bf16(void) {
     pthread_once(&once, choose);
     return bf16;
+}
+
+bool fd_cpu_has_amx(void) {
+    pthread_once(&once, choose);
+    return amx;
+}
+
+bool fd_cpu_channels_last(void) {
+    pthread_once(&once, choose);
+    return channels_last;
 }

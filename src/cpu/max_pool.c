@@ -10,7 +10,7 @@ static int64_t line_floats(const fd_call *c) { return (c->in[0].s.w * c->in[0].b
 
 static fd_status prepare(fd_ctx *ctx, fd_call *c) {
     const int block = c->in[0].block;
-    if (!fd_alike(&c->in[0], &c->out[0]) || (block != 16 && block != 8 && block != 1)) return FD_E_UNSUPPORTED;
+    if (!fd_alike(&c->in[0], &c->out[0]) || (block != 1 && block != 8 && block % 16)) return FD_E_UNSUPPORTED;
     c->work_bytes = (size_t)(line_floats(c) * (c->threads > 0 ? c->threads : 1)) * sizeof(float);
     return FD_OK;
 }
@@ -21,10 +21,10 @@ static fd_status run(const fd_call *c, bool mean) {
     const fd_rows *rows = fd_cpu_rows();
     const int64_t row = x->s.w * x->block * (int64_t)fd_dtype_bytes(x->dt), items = x->s.n * (x->s.c / x->block);
     const int64_t out_row = y->s.w * y->block * (int64_t)fd_dtype_bytes(y->dt);
-#pragma omp parallel num_threads(fd_team(c, items, fd_pixels(x->s) * x->block * 2))
+#pragma omp parallel num_threads(fd_team(c, items * y->s.h, a->window * x->s.w * x->block))
     {
         float *line = (float *)c->work + line_floats(c) * omp_get_thread_num();
-#pragma omp for schedule(static)
+#pragma omp for collapse(2) schedule(static)
         for (int64_t item = 0; item < items; item++)
             for (int64_t i = 0; i < y->s.h; i++) {
                 const int64_t top = i * a->stride - a->pad, from = top < 0 ? 0 : top;

@@ -68,19 +68,25 @@ static fd_status run_broadcast_rows(fd_ctx *ctx, const fd_call *c) {
 }
 const fd_kernel fd_cpu_broadcast_rows = {NULL, run_broadcast_rows, NULL};
 
+/* Up to 16 channels of a sample at a time. */
+enum { LANES = 16 };
+static int64_t lanes_of(const fd_buf *b) { return b->block < LANES ? b->block : LANES; }
+
 static fd_status prepare_hw(fd_ctx *ctx, fd_call *c) {
-    return c->in[0].block <= 16 && c->out[0].block <= 16 ? FD_OK : FD_E_UNSUPPORTED;
+    const fd_buf *large = fd_pixels(c->in[0].s) > 1 ? &c->in[0] : &c->out[0];
+    return large->s.c % lanes_of(large) == 0 && large->block % lanes_of(large) == 0 ? FD_OK : FD_E_UNSUPPORTED;
 }
 
 static fd_status run_mean_hw(fd_ctx *ctx, const fd_call *c) {
     const fd_buf *x = &c->in[0];
-    const int64_t b = x->block, hw = fd_pixels(x->s), items = x->s.n * (x->s.c / b);
-#pragma omp parallel for schedule(static) num_threads(fd_team(c, items, b * hw))
+    const int64_t w = lanes_of(x), hw = fd_pixels(x->s), items = x->s.n * (x->s.c / w);
+#pragma omp parallel for schedule(static) num_threads(fd_team(c, items, w * hw))
     for (int64_t item = 0; item < items; item++) {
-        double sum[16] = {0};
+        const int64_t from = fd_at(x, item / (x->s.c / w), item % (x->s.c / w) * w, 0, 0);
+        double sum[LANES] = {0};
         for (int64_t i = 0; i < hw; i++)
-            for (int64_t k = 0; k < b; k++) sum[k] += fd_get(x, (item * hw + i) * b + k);
-        for (int64_t k = 0; k < b; k++) ((float *)c->out[0].p)[item * b + k] = (float)(sum[k] / (double)hw);
+            for (int64_t k = 0; k < w; k++) sum[k] += fd_get(x, from + i * x->block + k);
+        for (int64_t k = 0; k < w; k++) ((float *)c->out[0].p)[item * w + k] = (float)(sum[k] / (double)hw);
     }
     return FD_OK;
 }
@@ -88,17 +94,18 @@ const fd_kernel fd_cpu_mean_hw = {prepare_hw, run_mean_hw, NULL};
 
 static fd_status run_broadcast_hw(fd_ctx *ctx, const fd_call *c) {
     const fd_buf *g = &c->in[0], *y = &c->out[0];
-    const int64_t b = y->block, hw = fd_pixels(y->s), items = y->s.n * (y->s.c / b);
-#pragma omp parallel for schedule(static) num_threads(fd_team(c, items, b * hw))
+    const int64_t w = lanes_of(y), hw = fd_pixels(y->s), items = y->s.n * (y->s.c / w);
+#pragma omp parallel for schedule(static) num_threads(fd_team(c, items, w * hw))
     for (int64_t item = 0; item < items; item++) {
-        float v[16];
-        for (int64_t k = 0; k < b; k++) v[k] = (float)(fd_get(g, item * b + k) / (double)hw);
-        if (b == 1) {
-            fill(y, item * hw, hw, v[0]);
+        const int64_t to = fd_at(y, item / (y->s.c / w), item % (y->s.c / w) * w, 0, 0);
+        float v[LANES];
+        for (int64_t k = 0; k < w; k++) v[k] = (float)(fd_get(g, item * w + k) / (double)hw);
+        if (y->block == 1) {
+            fill(y, to, hw, v[0]);
             continue;
         }
         for (int64_t i = 0; i < hw; i++)
-            for (int64_t k = 0; k < b; k++) fd_put(y, (item * hw + i) * b + k, v[k]);
+            for (int64_t k = 0; k < w; k++) fd_put(y, to + i * y->block + k, v[k]);
     }
     return FD_OK;
 }

@@ -7,14 +7,14 @@
 #include "cpu/isa/rows.h"
 
 /* Pixels of zeros on each side of a line: what the filter may reach, and a vector longer than a block. */
-static int64_t margin(const fd_call *c) { return c->attr.pad + c->attr.ntaps + 16; }
+static int64_t margin(const fd_call *c) { return c->attr.pad + c->attr.ntaps + (c->in[0].block < 16 ? 16 : 0); }
 static int64_t line_floats(const fd_call *c) {
     return ((c->in[0].s.w + 2 * margin(c)) * c->in[0].block + 15) / 16 * 16;
 }
 
 static fd_status prepare(fd_ctx *ctx, fd_call *c) {
     const int b = c->in[0].block;
-    if (!fd_alike(&c->in[0], &c->out[0]) || (b != 1 && b != 8 && b != 16)) return FD_E_UNSUPPORTED;
+    if (!fd_alike(&c->in[0], &c->out[0]) || (b != 1 && b != 8 && b % 16)) return FD_E_UNSUPPORTED;
     c->work_bytes = (size_t)(line_floats(c) * (c->threads > 0 ? c->threads : 1)) * sizeof(float);
     return FD_OK;
 }
@@ -41,22 +41,21 @@ static fd_status run(fd_ctx *ctx, const fd_call *c) {
     const int64_t row = x->s.w * b, plane = x->s.h * row, yrow = y->s.w * b, yplane = y->s.h * yrow;
     float f[4];
     for (int k = 0; k < a->ntaps; k++) f[k] = a->gain * a->taps[k];
-#pragma omp parallel num_threads(fd_team(c, items, plane + yplane))
+#pragma omp parallel num_threads(fd_team(c, items * y->s.h, row + yrow))
     {
         float *line = (float *)c->work + line_floats(c) * omp_get_thread_num(), *first = line + margin(c) * b;
         memset(line, 0, (size_t)line_floats(c) * sizeof(float));
-#pragma omp for schedule(static)
-        for (int64_t item = 0; item < items; item++) {
-            const void *from = (const char *)x->p + item * plane * size;
-            char *to = (char *)y->p + item * yplane * size;
+#pragma omp for collapse(2) schedule(static)
+        for (int64_t item = 0; item < items; item++)
             for (int64_t i = 0; i < y->s.h; i++) {
+                const void *from = (const char *)x->p + item * plane * size;
+                char *to = (char *)y->p + item * yplane * size;
                 int64_t at[4];
                 float vertical[4];
                 int n = sources(a, i, x->s.h, row, at, vertical);
                 rows->resample_rows(first, from, x->dt, n, at, vertical, row);
                 rows->resample_cols(to + i * yrow * size, y->dt, first, y->s.w, a->up, a->ntaps, a->pad, f, (int)b);
             }
-        }
     }
     return FD_OK;
 }

@@ -62,14 +62,16 @@ void FD_ISA(norm_apply)(void *y, const void *x, fd_dtype dt, int64_t n, int64_t 
 
 typedef struct { vf a, b, r, q, h, d, dh; } sums;
 
-ALWAYS void bwd_sums_each(sums *t, float *du, const void *dy, const void *x, int bf, int64_t at, int64_t step, int act, int n) {
+ALWAYS void bwd_sums_each(sums *t, float *du, int64_t ds, const void *dy, const void *x, int bf, int64_t i, int64_t step, int act,
+                          int n) {
+    const int64_t at = i * step;
     vf v[MANY], u[MANY], s[MANY], g[MANY];
     EACH(j, n) v[j] = vget(x, at + j * step, bf);
     EACH(j, n) s[j] = u[j] = t->a * v[j] + t->b;
     if (act) vsigmoid_each(s, n);
     EACH(j, n) g[j] = vget(dy, at + j * step, bf);
     if (act) EACH(j, n) g[j] *= s[j] * (1.0f + u[j] * (1.0f - s[j]));
-    if (du) EACH(j, n) vstore(du + at + j * step, g[j]);
+    if (du) EACH(j, n) vstore(du + (i + j) * ds, g[j]);
     EACH(j, n) {
         vf hat = t->r * v[j] + t->q;
         t->h += hat;
@@ -77,15 +79,15 @@ ALWAYS void bwd_sums_each(sums *t, float *du, const void *dy, const void *x, int
         t->dh += g[j] * hat;
     }
 }
-ALWAYS void bwd_sums_panel(float *du, const void *dy, const void *x, int bf, int64_t n, int64_t step, const float *a,
+ALWAYS void bwd_sums_panel(float *du, int64_t ds, const void *dy, const void *x, int bf, int64_t n, int64_t step, const float *a,
                            const float *b, const float *r, const float *q, int act, float *s_h, float *s_du, float *s_duh) {
     sums t = {.a = vload(a), .b = vload(b), .r = vload(r), .q = vload(q)};
     vf h = {0}, d = {0}, dh = {0};
     for (int64_t at = 0; at < n; at += CHUNK) {          /* short sums first: less rounding */
         int64_t end = at + CHUNK < n ? at + CHUNK : n, i = at;
         t.h = t.d = t.dh = vset(0);
-        for (; i + MANY <= end; i += MANY) bwd_sums_each(&t, du, dy, x, bf, i * step, step, act, MANY);
-        for (; i < end; i++) bwd_sums_each(&t, du, dy, x, bf, i * step, step, act, 1);
+        for (; i + MANY <= end; i += MANY) bwd_sums_each(&t, du, ds, dy, x, bf, i, step, act, MANY);
+        for (; i < end; i++) bwd_sums_each(&t, du, ds, dy, x, bf, i, step, act, 1);
         h += t.h;
         d += t.d;
         dh += t.dh;
@@ -94,28 +96,28 @@ ALWAYS void bwd_sums_panel(float *du, const void *dy, const void *x, int bf, int
     vstore(s_du, d);
     vstore(s_duh, dh);
 }
-void FD_ISA(norm_bwd_sums)(float *du, const void *dy, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a,
+void FD_ISA(norm_bwd_sums)(float *du, int64_t ds, const void *dy, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a,
                            const float *b, const float *r, const float *q, int act, float *s_h, float *s_du, float *s_duh) {
     switch ((du != NULL) * 4 + (dt == FD_BF16) * 2 + (act != 0)) {
-    case 0: bwd_sums_panel(NULL, dy, x, 0, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
-    case 1: bwd_sums_panel(NULL, dy, x, 0, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
-    case 2: bwd_sums_panel(NULL, dy, x, 1, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
-    case 3: bwd_sums_panel(NULL, dy, x, 1, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
-    case 4: bwd_sums_panel(du, dy, x, 0, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
-    case 5: bwd_sums_panel(du, dy, x, 0, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
-    case 6: bwd_sums_panel(du, dy, x, 1, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
-    default: bwd_sums_panel(du, dy, x, 1, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
+    case 0: bwd_sums_panel(NULL, 0, dy, x, 0, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
+    case 1: bwd_sums_panel(NULL, 0, dy, x, 0, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
+    case 2: bwd_sums_panel(NULL, 0, dy, x, 1, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
+    case 3: bwd_sums_panel(NULL, 0, dy, x, 1, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
+    case 4: bwd_sums_panel(du, ds, dy, x, 0, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
+    case 5: bwd_sums_panel(du, ds, dy, x, 0, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
+    case 6: bwd_sums_panel(du, ds, dy, x, 1, n, step, a, b, r, q, 0, s_h, s_du, s_duh); return;
+    default: bwd_sums_panel(du, ds, dy, x, 1, n, step, a, b, r, q, 1, s_h, s_du, s_duh); return;
     }
 }
 
-ALWAYS void bwd_apply_panel(void *dx, const float *du, const void *x, int bf, int64_t n, int64_t step, const float *k,
+ALWAYS void bwd_apply_panel(void *dx, const float *du, int64_t ds, const void *x, int bf, int64_t n, int64_t step, const float *k,
                             const float *r, const float *q) {
     vf vk = vload(k), vr = vload(r), vq = vload(q);
     for (int64_t i = 0; i < n; i++)
-        vput(dx, i * step, bf, vk * vload(du + i * step) + (vr * vget(x, i * step, bf) + vq));
+        vput(dx, i * step, bf, vk * vload(du + i * ds) + (vr * vget(x, i * step, bf) + vq));
 }
-void FD_ISA(norm_bwd_apply)(void *dx, const float *du, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
+void FD_ISA(norm_bwd_apply)(void *dx, const float *du, int64_t ds, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
                             const float *r, const float *q) {
-    if (dt == FD_BF16) bwd_apply_panel(dx, du, x, 1, n, step, k, r, q);
-    else bwd_apply_panel(dx, du, x, 0, n, step, k, r, q);
+    if (dt == FD_BF16) bwd_apply_panel(dx, du, ds, x, 1, n, step, k, r, q);
+    else bwd_apply_panel(dx, du, ds, x, 0, n, step, k, r, q);
 }

@@ -18,9 +18,9 @@ double FD_ISA(sum)(const void *x, fd_dtype dt, int64_t n);
 double FD_ISA(sum_sq_diff)(const void *x, fd_dtype xt, const void *y, fd_dtype yt, int64_t n);
 void FD_ISA(norm_stats)(const void *x, fd_dtype dt, int64_t n, int64_t step, float *mean, float *m2);
 void FD_ISA(norm_apply)(void *y, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a, const float *b, int act);
-void FD_ISA(norm_bwd_sums)(float *du, const void *dy, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a,
+void FD_ISA(norm_bwd_sums)(float *du, int64_t ds, const void *dy, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a,
                            const float *b, const float *r, const float *q, int act, float *s_h, float *s_du, float *s_duh);
-void FD_ISA(norm_bwd_apply)(void *dx, const float *du, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
+void FD_ISA(norm_bwd_apply)(void *dx, const float *du, int64_t ds, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
                             const float *r, const float *q);
 void FD_ISA(resample_rows)(float *t, const void *x, fd_dtype dt, int taps, const int64_t *at, const float *f, int64_t n);
 void FD_ISA(resample_cols)(void *y, fd_dtype dt, const float *t, int64_t n, int up, int taps, int pad, const float *f, int block);

@@ -53,7 +53,8 @@ ALWAYS void pool(void *y, const void *x, int bf, float *line, const fd_pool_row 
     switch (p->block) {
     case 16: line_to_pixels(y, bf, line, p, 16, mean); return;
     case 8: line_to_pixels(y, bf, line, p, 8, mean); return;
-    default: line_to_pixels(y, bf, line, p, 1, mean); return;
+    case 1: line_to_pixels(y, bf, line, p, 1, mean); return;
+    default: line_to_pixels(y, bf, line, p, p->block, mean); return;
     }
 }
 void FD_ISA(pool_row)(void *y, const void *x, fd_dtype dt, float *line, const fd_pool_row *p) {

@@ -74,12 +74,11 @@ ALWAYS void cols_block(void *y, int bf, const float *t, int64_t n, int up, int t
     }
 }
 void FD_ISA(resample_cols)(void *y, fd_dtype dt, const float *t, int64_t n, int up, int taps, int pad, const float *f, int block) {
-    switch ((dt == FD_BF16) * 3 + (block == 16) * 2 + (block == 8)) {
-    case 0: cols_block(y, 0, t, n, up, taps, pad, f, 1); return;
-    case 1: cols_block(y, 0, t, n, up, taps, pad, f, 8); return;
-    case 2: cols_block(y, 0, t, n, up, taps, pad, f, 16); return;
-    case 3: cols_block(y, 1, t, n, up, taps, pad, f, 1); return;
-    case 4: cols_block(y, 1, t, n, up, taps, pad, f, 8); return;
-    default: cols_block(y, 1, t, n, up, taps, pad, f, 16); return;
+    const int bf = dt == FD_BF16;
+    switch (block) {
+    case 1: bf ? cols_block(y, 1, t, n, up, taps, pad, f, 1) : cols_block(y, 0, t, n, up, taps, pad, f, 1); return;
+    case 8: bf ? cols_block(y, 1, t, n, up, taps, pad, f, 8) : cols_block(y, 0, t, n, up, taps, pad, f, 8); return;
+    case 16: bf ? cols_block(y, 1, t, n, up, taps, pad, f, 16) : cols_block(y, 0, t, n, up, taps, pad, f, 16); return;
+    default: bf ? cols_block(y, 1, t, n, up, taps, pad, f, block) : cols_block(y, 0, t, n, up, taps, pad, f, block); return;
     }
 }

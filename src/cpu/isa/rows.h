@@ -22,7 +22,7 @@ typedef struct fd_tile {
  * when its word is at least `least`, and multiplied by `factor`. */
 typedef struct fd_drop { uint32_t key[2], counter[3], least; float factor; } fd_drop;
 
-/* A row of windows: `rows` rows of w pixels of `block` channels (16, 8 or 1) give n pixels; pixel j joins the columns
+/* A row of windows: `rows` rows of w pixels of `block` channels (1, 8 or a multiple of 16) give n pixels; pixel j joins the columns
  * j stride - pad ... + window - 1 that are there. */
 typedef struct fd_pool_row { int64_t w, n; int block, window, stride, pad, rows, mean; } fd_pool_row;
 
@@ -49,17 +49,18 @@ typedef struct fd_rows {
     void (*norm_stats)(const void *x, fd_dtype dt, int64_t n, int64_t step, float *mean, float *m2);
     /* y = act(a x + b) */
     void (*norm_apply)(void *y, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a, const float *b, int act);
-    /* u = a x + b, h = r x + q, du = dy act'(u), kept unless du is NULL; sums over the panel of h, du and du h. du may
-     * be where dy is. */
-    void (*norm_bwd_sums)(float *du, const void *dy, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a,
+    /* u = a x + b, h = r x + q, du = dy act'(u), kept unless du is NULL; sums over the panel of h, du and du h. The
+     * vectors of du are ds elements apart; it may be where dy is. */
+    void (*norm_bwd_sums)(float *du, int64_t ds, const void *dy, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *a,
                           const float *b, const float *r, const float *q, int act, float *s_h, float *s_du, float *s_duh);
     /* dx = k du + r x + q; dx may be where du or x is */
-    void (*norm_bwd_apply)(void *dx, const float *du, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
+    void (*norm_bwd_apply)(void *dx, const float *du, int64_t ds, const void *x, fd_dtype dt, int64_t n, int64_t step, const float *k,
                            const float *r, const float *q);
 
     /* t = sum of f[k] times the n elements from at[k], k < taps <= 4 */
     void (*resample_rows)(float *t, const void *x, fd_dtype dt, int taps, const int64_t *at, const float *f, int64_t n);
-    /* n pixels of a row of y from the line t, readable to both sides; block 1, 8 or 16 */
+    /* n pixels of a row of y from the line t, readable to both sides; block 1, 8 or a
+     * multiple of 16 */
     void (*resample_cols)(void *y, fd_dtype dt, const float *t, int64_t n, int up, int taps, int pad, const float *f, int block);
 
     /* line: w * block floats, and 16 more to be written and read */
