@@ -14,7 +14,8 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "cpu/dnnl_glue.h"
+#include "cpu/conv_amx.h"
+#include "cpu/conv_dnnl.h"
 #include "cpu/packed.h"
 #include "cpu/winograd.h"
 
@@ -81,76 +82,29 @@ static problem describe(fd_conv_role what, const fd_call *c) {
     return p;
 }
 
-static dnnl_status_t add_relu(dnnl_primitive_attr_t attr) {
-    dnnl_post_ops_t ops;
-    dnnl_status_t s = dnnl_post_ops_create(&ops);
-    if (s != dnnl_success) return s;
-    s = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
-    if (s == dnnl_success) s = dnnl_primitive_attr_set_post_ops(attr, ops);
-    dnnl_post_ops_destroy(ops);
-    return s;
-}
-
 static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p, bool any) {
-    const dnnl_alg_kind_t alg = dnnl_convolution_direct;
-    dnnl_memory_desc_t x, y, w, b;
-    dnnl_dims_t xs = {p->x->s.n, p->x->s.c, p->x->s.h, p->x->s.w}, ys = {p->y->s.n, p->y->s.c, p->y->s.h, p->y->s.w};
-    dnnl_dims_t strides = {p->stride, p->stride}, pad = {p->pad, p->pad_w}, after;
-    /* Padding at the far side is what the output size leaves. */
-    after[0] = (ys[2] - 1) * p->stride + p->w[2] - xs[2] - p->pad;
-    after[1] = (ys[3] - 1) * p->stride + p->w[3] - xs[3] - p->pad_w;
-    dnnl_status_t s;
+    fd_dnnl_conv d = {.factor = p->dt, .stride = p->stride, .pad = p->pad, .pad_w = p->pad_w, .bias = p->bias, .relu = p->relu};
+    memcpy(d.w, p->w, sizeof d.w);
+    if (!any && (!fd_dnnl_layout(&d.x, p->x, p->dt) || !fd_dnnl_layout(&d.y, p->y, p->dt))) return dnnl_unimplemented;
     if (any) {
-        if ((s = dnnl_memory_desc_init_by_tag(&x, 4, xs, p->dt, dnnl_format_tag_any)) != dnnl_success) return s;
-        if ((s = dnnl_memory_desc_init_by_tag(&y, 4, ys, p->dt, dnnl_format_tag_any)) != dnnl_success) return s;
-    } else if (!fd_dnnl_layout(&x, p->x, p->dt) || !fd_dnnl_layout(&y, p->y, p->dt)) {
-        return dnnl_unimplemented;
+        dnnl_dims_t x = {p->x->s.n, p->x->s.c, p->x->s.h, p->x->s.w}, y = {p->y->s.n, p->y->s.c, p->y->s.h, p->y->s.w};
+        dnnl_status_t s = dnnl_memory_desc_init_by_tag(&d.x, 4, x, p->dt, dnnl_format_tag_any);
+        if (s == dnnl_success) s = dnnl_memory_desc_init_by_tag(&d.y, 4, y, p->dt, dnnl_format_tag_any);
+        if (s != dnnl_success) return s;
     }
-    dnnl_dims_t k = {p->w[0]};
-    s = dnnl_memory_desc_init_by_tag(&w, 4, p->w, p->dt, dnnl_format_tag_any);
-    if (s == dnnl_success && p->bias) s = dnnl_memory_desc_init_by_tag(&b, 1, k, dnnl_f32, dnnl_x);
-    if (s != dnnl_success) return s;
-    const dnnl_memory_desc_t *bias = p->bias ? &b : NULL;
-
-    dnnl_primitive_attr_t attr;
-    if ((s = dnnl_primitive_attr_create(&attr)) != dnnl_success) return s;
-    s = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
-    if (s == dnnl_success && p->relu) s = add_relu(attr);
-    dnnl_convolution_desc_t d;
-    dnnl_primitive_desc_t forward = NULL;
-    if (s == dnnl_success)
-        s = dnnl_convolution_forward_desc_init(&d, dnnl_forward_training, alg, &x, &w, bias, &y, strides, pad, after);
-    if (s == dnnl_success) s = dnnl_primitive_desc_create(&forward, &d, attr, fd_dnnl_engine(), NULL);
-    if (s == dnnl_success && what == FD_CONV_FORWARD) {
-        *pd = forward;
-        forward = NULL;
-    } else if (s == dnnl_success) {
-        if (what == FD_CONV_BWD_W) w.data_type = dnnl_f32;
-        s = what == FD_CONV_BWD_X ? dnnl_convolution_backward_data_desc_init(&d, alg, &x, &w, &y, strides, pad, after)
-                          : dnnl_convolution_backward_weights_desc_init(&d, alg, &x, &w, bias, &y, strides, pad, after);
-        if (s == dnnl_success) s = dnnl_primitive_desc_create(pd, &d, attr, fd_dnnl_engine(), forward);
-    }
-    if (forward) dnnl_primitive_desc_destroy(forward);
-    dnnl_primitive_attr_destroy(attr);
-    return s;
-}
-
-static const char *implementation(dnnl_primitive_desc_t pd) {
-    const char *name = "";
-    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
-    return name;
+    return fd_dnnl_conv_describe(pd, what, &d);
 }
 
 /* The best primitive there is for the problem; false when only oneDNN's own plain loops would do it. */
 static bool find_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p) {
     for (int any = 0; any < 2; any++) {
         if (describe_primitive(pd, what, p, any) != dnnl_success) continue;
-        if (!strncmp(implementation(*pd), "jit", 3) || !strncmp(implementation(*pd), "brg", 3)) return true;
+        if (!strncmp(fd_dnnl_name(*pd), "jit", 3) || !strncmp(fd_dnnl_name(*pd), "brg", 3)) return true;
         dnnl_primitive_desc_destroy(*pd);
     }
     for (int any = 0; any < 2; any++) {
         if (describe_primitive(pd, what, p, any) != dnnl_success) continue;
-        if (strncmp(implementation(*pd), "ref", 3)) return true;
+        if (strncmp(fd_dnnl_name(*pd), "ref", 3)) return true;
         dnnl_primitive_desc_destroy(*pd);
     }
     return false;
@@ -216,7 +170,7 @@ static dnnl_status_t build(conv *s, fd_call *c, const problem *p, dnnl_primitive
     s->arg[s->nargs++] = (dnnl_exec_arg_t){bw ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, s->wei.mem};
     if (s->bias) s->arg[s->nargs++] = (dnnl_exec_arg_t){bw ? DNNL_ARG_DIFF_BIAS : DNNL_ARG_BIAS, s->bias};
     if (s->scratch) s->arg[s->nargs++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, s->scratch};
-    snprintf(s->algo, sizeof s->algo, "%s%s%s", implementation(pd), s->src.outer ? " re-laid src" : "",
+    snprintf(s->algo, sizeof s->algo, "%s%s%s", fd_dnnl_name(pd), s->src.outer ? " re-laid src" : "",
              s->dst.outer ? " re-laid dst" : "");
     return dnnl_success;
 }
@@ -249,7 +203,11 @@ static fd_status prepare_direct(fd_ctx *ctx, fd_call *c, fd_conv_role what) {
 }
 
 static fd_status prepare_as(fd_ctx *ctx, fd_call *c, fd_conv_role what, fd_conv_algorithm a) {
-    return a == FD_CONV_WINOGRAD ? fd_winograd_prepare(ctx, c, what) : prepare_direct(ctx, c, what);
+    switch (a) {
+    case FD_CONV_WINOGRAD: return fd_winograd_prepare(ctx, c, what);
+    case FD_CONV_AMX: return fd_amx_prepare(ctx, c, what);
+    default: return prepare_direct(ctx, c, what);
+    }
 }
 
 static fd_status prepare(fd_ctx *ctx, fd_call *c, fd_conv_role what) {

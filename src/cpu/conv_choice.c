@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/conv_amx.h"
 #include "cpu/tune.h"
 #include "cpu/winograd.h"
 
@@ -15,7 +16,7 @@ fd_conv_algorithm fd_cpu_conv_algorithm_now(void) {
     if (algorithm < 0) {
         const char *v = getenv("FD_CONV");
         algorithm = !v ? FD_CONV_AUTO : !strcmp(v, "direct") ? FD_CONV_DIRECT :
-                    !strcmp(v, "winograd") ? FD_CONV_WINOGRAD : FD_CONV_AUTO;
+                    !strcmp(v, "winograd") ? FD_CONV_WINOGRAD : !strcmp(v, "amx") ? FD_CONV_AMX : FD_CONV_AUTO;
     }
     return (fd_conv_algorithm)algorithm;
 }
@@ -31,11 +32,15 @@ fd_status fd_conv_choose(fd_ctx *ctx, const fd_call *c, fd_conv_role role, fd_co
     const fd_buf *x = &c->in[role == FD_CONV_BWD_W], *y = role == FD_CONV_BWD_W ? &c->in[0] : &c->out[0];
     const fd_shape w = role == FD_CONV_BWD_W ? c->out[0].s : c->in[1].s;
     const fd_conv_algorithm forced = fd_cpu_conv_algorithm_now();
+    const bool winograd = fd_winograd_suits(x, y, w, &c->attr), amx = fd_amx_suits(c, role);
     *out = FD_CONV_DIRECT;
-    if (forced == FD_CONV_DIRECT || !fd_winograd_suits(x, y, w, &c->attr)) return FD_OK;
-    *out = FD_CONV_WINOGRAD;
-    if (forced == FD_CONV_WINOGRAD) return FD_OK;
-    if (x->dt == FD_BF16 && fd_cpu_has_amx()) *out = FD_CONV_DIRECT;
-    if (role == FD_CONV_FORWARD && too_few_tiles(x, w)) *out = FD_CONV_DIRECT;
+    if (forced == FD_CONV_DIRECT || (!winograd && !amx)) return FD_OK;
+    if (forced != FD_CONV_AUTO) {
+        if (forced == FD_CONV_AMX ? amx : winograd) *out = forced;
+        return FD_OK;
+    }
+    if (amx) *out = FD_CONV_AMX;
+    else if (x->dt == FD_F32 || !fd_cpu_has_amx()) *out = FD_CONV_WINOGRAD;
+    if (role == FD_CONV_FORWARD && !amx && too_few_tiles(x, w)) *out = FD_CONV_DIRECT;
     return fd_tune_choose(ctx, c, role, prepare, out);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/amx.h"
 #include "cpu/cpu.h"
 #include "cpu/dnnl_glue.h"
 
@@ -28,7 +29,7 @@ static void choose(void) {
     }
     bf16 = fd_dnnl_limit_isa(limit) && chosen == FD_ISA_AVX512;
     const char *layout = getenv("FD_LAYOUT");
-    amx = bf16 && fd_dnnl_has_amx();
+    amx = bf16 && fd_dnnl_has_amx() && fd_amx_allowed();
     channels_last = layout && *layout ? !strcmp(layout, "last") : amx;
 }
 

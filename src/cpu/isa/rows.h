@@ -30,6 +30,13 @@ typedef struct fd_rows {
     int lanes;
     /* z = a x + b y; y = NULL: z = a x (a = 1 converts types, exactly when they agree) */
     void (*axpby)(void *z, fd_dtype zt, const void *x, fd_dtype xt, float a, const void *y, fd_dtype yt, float b, int64_t n);
+    /* x = high + low, both bf16, to a relative 2^-17 */
+    void (*halves)(uint16_t *high, uint16_t *low, const float *x, int64_t n);
+    /* pixels of c channels, one after the other, to chunks of 32 (zeros behind the last): channel k of pixel i to
+     * to[k/32 chunk + 32 i + k%32], of f32 the high half there and the low one `part` further */
+    void (*to_chunks)(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t c, int64_t pixels);
+    /* y = max(least, x), rows of n elements, a multiple of 16: step apart in y, 32 in x */
+    void (*rows_above)(void *y, fd_dtype dt, int64_t step, const float *x, float least, int64_t rows, int64_t n);
     void (*silu)(void *y, const void *x, fd_dtype dt, int64_t n);
     void (*silu_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, int64_t n);
     /* y = log(1 + exp(a x)), dx = dy a sigmoid(a x) */

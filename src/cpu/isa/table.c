@@ -3,6 +3,9 @@
 const fd_rows FD_ISA(fd_rows) = {
     .lanes = VL,
     .axpby = FD_ISA(axpby),
+    .halves = FD_ISA(halves),
+    .to_chunks = FD_ISA(to_chunks),
+    .rows_above = FD_ISA(rows_above),
     .silu = FD_ISA(silu),
     .silu_bwd = FD_ISA(silu_bwd),
     .softplus = FD_ISA(softplus),
