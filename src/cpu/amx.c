@@ -90,9 +90,42 @@ void fd_amx_multiply(const fd_amx_block *b, int tiles, float *to) {
     else tiles == 2 ? multiply(b, 1, 0, to) : multiply(b, 0, 0, to);
 }
 
+static inline __attribute__((always_inline)) void multiply_positions(const fd_amx_gradient *g, int split, float *sums) {
+    const uint16_t *y = g->dy, *x = g->x;
+    _tile_loadd(0, sums, 64);
+    _tile_loadd(1, sums + 256, 64);
+    _tile_loadd(2, sums + 512, 64);
+    _tile_loadd(3, sums + 768, 64);
+    for (int64_t i = 0; i < g->steps; i++, y += split ? 2048 : 1024, x += 512) {
+        LOAD_X(y, 1);
+        if (split) {
+            _tile_loadd(6, x + g->part, 64);
+            _tile_loadd(7, x + g->part + g->tile, 64);
+            MULTIPLY(1);
+        }
+        _tile_loadd(6, x, 64);
+        _tile_loadd(7, x + g->tile, 64);
+        MULTIPLY(1);
+        if (split) {
+            LOAD_X(y + 1024, 1);
+            MULTIPLY(1);
+        }
+    }
+    _tile_stored(0, sums, 64);
+    _tile_stored(1, sums + 256, 64);
+    _tile_stored(2, sums + 512, 64);
+    _tile_stored(3, sums + 768, 64);
+}
+
+void fd_amx_multiply_positions(const fd_amx_gradient *g, float *sums) {
+    if (g->split) multiply_positions(g, 1, sums);
+    else multiply_positions(g, 0, sums);
+}
+
 #else
 int fd_amx_allowed(void) { return 0; }
 void fd_amx_begin(fd_amx_tiles *before) { (void)before; }
 void fd_amx_end(const fd_amx_tiles *before) { (void)before; }
 void fd_amx_multiply(const fd_amx_block *b, int tiles, float *to) { (void)b, (void)tiles, (void)to; }
+void fd_amx_multiply_positions(const fd_amx_gradient *g, float *sums) { (void)g, (void)sums; }
 #endif

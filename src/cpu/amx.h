@@ -32,6 +32,21 @@ void fd_amx_end(const fd_amx_tiles *before);
 /* to [16 tiles][32]: the sums at 16 (tiles 1) or 32 (2) positions. Each is one sum in the order of w, wherever it lies. */
 void fd_amx_multiply(const fd_amx_block *b, int tiles, float *to);
 
+/* The weights' gradient: outputs by inputs, summed over positions.
+ *
+ *   dy  [step of 32 positions][part][2 tiles][16 outputs][32 positions]
+ *   x   [part][2 tiles of inputs][pair of positions][16 inputs][2], its first pair that of position 0
+ */
+typedef struct fd_amx_gradient {
+    const uint16_t *dy, *x;
+    int64_t tile, part;                        /* of x: elements from tile to tile, part to part */
+    int64_t steps;
+    int split;
+} fd_amx_gradient;
+
+/* sums [2][2][16 outputs][16 inputs] += */
+void fd_amx_multiply_positions(const fd_amx_gradient *g, float *sums);
+
 /* The kernel lets this process use the tiles. */
 int fd_amx_allowed(void);
 

@@ -7,7 +7,12 @@
 /* Whether it can: processor, types, layouts, shape; never looks at the batch. */
 bool fd_amx_suits(const fd_call *c, fd_conv_role role);
 
-/* For calls that suit: forward and data gradient. An image has the same bits in any batch and for any number of threads. */
+/* For calls that suit. Forward and data gradient give an image the same bits in any batch; no result depends on the number of
+ * threads. */
 fd_status fd_amx_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role);
+
+/* The weights' gradient, for the file above only. */
+bool fd_amx_suits_bwd_w(const fd_call *c);
+fd_status fd_amx_prepare_bwd_w(fd_ctx *ctx, fd_call *c);
 
 #endif

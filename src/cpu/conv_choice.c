@@ -21,6 +21,8 @@ fd_conv_algorithm fd_cpu_conv_algorithm_now(void) {
     return (fd_conv_algorithm)algorithm;
 }
 
+static fd_shape weights(const fd_call *c, fd_conv_role role) { return role == FD_CONV_BWD_W ? c->out[0].s : c->in[1].s; }
+
 /* A wide network's pictures of up to four tiles: at a batch of one the weights' transform costs more than the products,
  * and a processor that multiplies bf16 itself needs 2.5 times as long as for the direct convolution. (At a batch of eight
  * it would need a seventh less, but the batch may not decide. The gradients are asked for at large batches only.) */
@@ -28,19 +30,24 @@ static bool too_few_tiles(const fd_buf *x, fd_shape w) {
     return x->dt == FD_BF16 && fd_cpu_has_bf16() && fd_pixels(x->s) <= 64 && w.n >= 256 && w.c >= 256;
 }
 
-fd_status fd_conv_choose(fd_ctx *ctx, const fd_call *c, fd_conv_role role, fd_conv_prepare_fn *prepare, fd_conv_algorithm *out) {
+bool fd_conv_suits(const fd_call *c, fd_conv_role role, fd_conv_algorithm a) {
     const fd_buf *x = &c->in[role == FD_CONV_BWD_W], *y = role == FD_CONV_BWD_W ? &c->in[0] : &c->out[0];
-    const fd_shape w = role == FD_CONV_BWD_W ? c->out[0].s : c->in[1].s;
+    if (a == FD_CONV_WINOGRAD) return fd_winograd_suits(x, y, weights(c, role), &c->attr);
+    return a != FD_CONV_AMX || fd_amx_suits(c, role);
+}
+
+fd_status fd_conv_choose(fd_ctx *ctx, const fd_call *c, fd_conv_role role, fd_conv_prepare_fn *prepare, fd_conv_algorithm *out) {
+    const fd_buf *x = &c->in[role == FD_CONV_BWD_W];
     const fd_conv_algorithm forced = fd_cpu_conv_algorithm_now();
-    const bool winograd = fd_winograd_suits(x, y, w, &c->attr), amx = fd_amx_suits(c, role);
+    const bool winograd = fd_conv_suits(c, role, FD_CONV_WINOGRAD), amx = fd_conv_suits(c, role, FD_CONV_AMX);
     *out = FD_CONV_DIRECT;
-    if (forced == FD_CONV_DIRECT || (!winograd && !amx)) return FD_OK;
+    if (!winograd && !amx) return FD_OK;
     if (forced != FD_CONV_AUTO) {
-        if (forced == FD_CONV_AMX ? amx : winograd) *out = forced;
+        if (fd_conv_suits(c, role, forced)) *out = forced;
         return FD_OK;
     }
     if (amx) *out = FD_CONV_AMX;
     else if (x->dt == FD_F32 || !fd_cpu_has_amx()) *out = FD_CONV_WINOGRAD;
-    if (role == FD_CONV_FORWARD && !amx && too_few_tiles(x, w)) *out = FD_CONV_DIRECT;
+    if (role == FD_CONV_FORWARD && !amx && too_few_tiles(x, weights(c, role))) *out = FD_CONV_DIRECT;
     return fd_tune_choose(ctx, c, role, prepare, out);
 }

@@ -15,12 +15,15 @@ typedef struct fd_conv_state {
 
 /* Convolutions planned from now on. FD_CONV_AUTO: what was measured on this machine (tune.h), else a rule; the others
  * wherever they are possible. The environment variable FD_CONV=auto|direct|winograd|amx is the start value. */
-typedef enum { FD_CONV_AUTO, FD_CONV_DIRECT, FD_CONV_WINOGRAD, FD_CONV_AMX } fd_conv_algorithm;
+typedef enum { FD_CONV_AUTO, FD_CONV_DIRECT, FD_CONV_WINOGRAD, FD_CONV_AMX, FD_CONV_ALGORITHMS } fd_conv_algorithm;
 void fd_cpu_conv_algorithm(fd_conv_algorithm a);
 fd_conv_algorithm fd_cpu_conv_algorithm_now(void);
 
 /* Prepares the call with the algorithm given, not FD_CONV_AUTO. */
 typedef fd_status fd_conv_prepare_fn(fd_ctx *ctx, fd_call *c, fd_conv_role role, fd_conv_algorithm a);
+
+/* Whether an algorithm can do the call; never looks at the batch. */
+bool fd_conv_suits(const fd_call *c, fd_conv_role role, fd_conv_algorithm a);
 
 /* The algorithm for this call, not FD_CONV_AUTO. The choice never looks at the batch, so that an image has the same
  * bits in any. Calls `prepare` only to measure. */

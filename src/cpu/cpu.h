@@ -14,7 +14,7 @@ typedef enum { FD_ISA_BASE, FD_ISA_AVX2, FD_ISA_AVX512 } fd_isa;
 fd_isa fd_cpu_isa(void);
 /* bf16 products in hardware or exactly emulated by the convolution library; else bf16 values are computed on in f32. */
 bool fd_cpu_has_bf16(void);
-/* Tiles of bf16 (AMX): a product eight times as fast as one of f32. */
+/* Tiles of bf16 (AMX): products at ten times the rate of f32. */
 bool fd_cpu_has_amx(void);
 /* Values lie pixel by pixel (NHWC) instead of in blocks of 16 channels: so where there is AMX, whose convolutions in oneDNN know
  * no other layout. The environment variable FD_LAYOUT (last, blocks) overrides it. */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cpu/cpu.h"
+
 static const char *isa_words(dnnl_cpu_isa_t isa) {
     switch (isa) {
     case dnnl_cpu_isa_avx512_core_amx: return "AVX-512 with bf16 and AMX";
@@ -36,6 +38,7 @@ static void processor_name(char *out, size_t size) {
 }
 
 void fd_cpu_describe(fd_cpu_facts *out) {
+    fd_cpu_isa();                                  /* FD_MAX_ISA holds for oneDNN too */
     const dnnl_version_t *v = dnnl_version();
     const char *team = v->cpu_runtime == DNNL_RUNTIME_OMP ? "OpenMP" :
                        v->cpu_runtime == DNNL_RUNTIME_SEQ ? "one thread" : "own threads";

@@ -1,8 +1,8 @@
 /* The file: two lines that say what it holds of which machine, then a line per convolution,
  *
- *   <ms by Winograd> <ms directly> <role> <type> <inputs>x<height>x<width> to <outputs> pad <p> blocks <in> <out>
+ *   <ms directly> <ms by Winograd> <ms by AMX> <role> <type> <inputs>x<height>x<width> to <outputs> pad <p> blocks <in> <out>
  *
- * in the order they were measured. It is read when the first convolution is planned, and written anew after each
+ * in the order they were measured, "inf" where that way cannot. It is read when the first convolution is planned, and written anew after each
  * measurement: whole or not at all, and two processes that measure at once lose nothing but time.
  */
 #include "cpu/tune.h"
@@ -18,7 +18,7 @@
 #include "base/version.h"
 #include "cpu/describe.h"
 
-#define TITLE "fdistill convolutions, 1\n"
+#define TITLE "fdistill convolutions, 2\n"
 
 enum {
     MOST = 1024,            /* more than all networks of this project have together; beyond it the rules decide */
@@ -29,7 +29,7 @@ enum {
 
 typedef struct {
     char key[KEY];
-    double winograd, direct;        /* ms; infinite: cannot */
+    double ms[FD_CONV_ALGORITHMS];  /* infinite: cannot; that of FD_CONV_AUTO is not used */
 } entry;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -62,13 +62,13 @@ void fd_tune_path(int threads, char out[4096]) {
 
 /* One line without its end; false: none of ours. */
 static bool parse(char *line, entry *e) {
-    char *at;
-    e->winograd = strtod(line, &at);
-    if (at == line) return false;
-    char *second = at;
-    e->direct = strtod(second, &at);
-    if (at == second || *at != ' ' || !(e->winograd > 0) || !(e->direct > 0)) return false;
-    return snprintf(e->key, KEY, "%s", at + 1) < KEY;
+    for (int a = FD_CONV_DIRECT; a < FD_CONV_ALGORITHMS; a++) {
+        char *end;
+        e->ms[a] = strtod(line, &end);
+        if (end == line || *end != ' ' || !(e->ms[a] > 0)) return false;
+        line = end;
+    }
+    return snprintf(e->key, KEY, "%s", line + 1) < KEY;
 }
 
 /* Number of the first line that is not as it should be, 0 when all are. */
@@ -120,13 +120,16 @@ static fd_status save(fd_ctx *ctx, int threads) {
     FD_TRY(fd_outfile_open(ctx, path, &o));
     machine_line(threads, machine, sizeof machine);
     fprintf(o.f, TITLE "%s", machine);
-    for (int i = 0; i < known; i++) fprintf(o.f, "%.4g %.4g %s\n", table[i].winograd, table[i].direct, table[i].key);
+    for (int i = 0; i < known; i++) {
+        for (int a = FD_CONV_DIRECT; a < FD_CONV_ALGORITHMS; a++) fprintf(o.f, "%.4g ", table[i].ms[a]);
+        fprintf(o.f, "%s\n", table[i].key);
+    }
     return fd_outfile_commit(ctx, &o);
 }
 
 /* ---- measuring --------------------------------------------------------------------------------------------------- */
 
-/* One of the two ways: a call with memory of its own. */
+/* One of the ways: a call with memory of its own. */
 typedef struct {
     fd_call call;
     fd_arena arena;
@@ -168,10 +171,10 @@ static fd_status get_ready(fd_ctx *ctx, rival *r, const fd_call *call, fd_conv_r
 }
 
 /* In turns, so that other work on the machine meets both. */
-static fd_status race(fd_ctx *ctx, rival r[2]) {
+static fd_status race(fd_ctx *ctx, rival r[FD_CONV_ALGORITHMS]) {
     double total = 0;
     for (int i = 0; i < LEAST_RUNS || (i < MOST_RUNS && total < ENOUGH); i++)
-        for (int k = 0; k < 2; k++) {
+        for (int k = FD_CONV_DIRECT; k < FD_CONV_ALGORITHMS; k++) {
             if (!r[k].ready) continue;
             const double start = fd_now();
             FD_TRY(((const fd_conv_state *)r[k].call.state)->run(ctx, &r[k].call));
@@ -183,16 +186,18 @@ static fd_status race(fd_ctx *ctx, rival r[2]) {
 }
 
 static fd_status measure(fd_ctx *ctx, const fd_call *c, fd_conv_role role, fd_conv_prepare_fn *prepare, entry *e) {
-    rival r[2] = {{.version = 1, .best = INFINITY}, {.version = 1, .best = INFINITY}};
-    fd_status s = get_ready(ctx, &r[0], c, role, prepare, FD_CONV_WINOGRAD);
-    if (s == FD_OK) s = get_ready(ctx, &r[1], c, role, prepare, FD_CONV_DIRECT);
+    rival r[FD_CONV_ALGORITHMS] = {0};
+    fd_status s = FD_OK;
+    for (int k = FD_CONV_DIRECT; k < FD_CONV_ALGORITHMS && s == FD_OK; k++) {
+        r[k] = (rival){.version = 1, .best = INFINITY};
+        if (fd_conv_suits(c, role, (fd_conv_algorithm)k)) s = get_ready(ctx, &r[k], c, role, prepare, (fd_conv_algorithm)k);
+    }
     if (s == FD_OK) s = race(ctx, r);
-    for (int k = 0; k < 2; k++) {
+    for (int k = FD_CONV_DIRECT; k < FD_CONV_ALGORITHMS; k++) {
         if (r[k].ready) ((const fd_conv_state *)r[k].call.state)->release(r[k].call.state);
         fd_arena_free(&r[k].arena);
+        e->ms[k] = r[k].best * 1e3;
     }
-    e->winograd = r[0].best * 1e3;
-    e->direct = r[1].best * 1e3;
     return s;
 }
 
@@ -235,7 +240,8 @@ fd_status fd_tune_choose(fd_ctx *ctx, const fd_call *c, fd_conv_role role, fd_co
         s = add(ctx, key, c, role, prepare);
         e = find(key);
     }
-    if (e) *a = e->winograd <= e->direct ? FD_CONV_WINOGRAD : FD_CONV_DIRECT;
+    for (int k = FD_CONV_DIRECT; e && k < FD_CONV_ALGORITHMS; k++)
+        if (k == FD_CONV_DIRECT || e->ms[k] <= e->ms[*a]) *a = (fd_conv_algorithm)k;
     pthread_mutex_unlock(&lock);
     return s;
 }

@@ -35,8 +35,8 @@ double difference(const fd_buf *want, const fd_buf *got) {
  *   f32    A sum of r products in any order differs by about 2^-24 sqrt(r) of its size; 2^-23 (4 + sqrt r) leaves a
  *          factor of two, and 2^-21 for the formulas around it (exp and division by polynomials). Winograd 4x3 was
  *          measured at 1.1e-6 for r = 2304..4608 in f32 and grows with the transform, hence at least 5e-6 for 3x3.
- *          AMX takes each factor as two bf16 numbers, right to 2^-18, and leaves out the product of the lower ones, another
- *          2^-18: together 3 2^-18 = 11e-6 at worst, half of that in the mean.
+ *          AMX takes each factor as two bf16 numbers, right to 2^-17, and leaves out the product of the lower ones, up to
+ *          2^-16: for normal numbers 4.4e-6 in the mean (float64 sums of such products), hence 6e-6.
  *          A mean of `offset` times the deviation costs that factor: the inputs themselves carry 2^-24 of the mean.
  *   bf16   Results are rounded to 8 bits (relative L2 2^-9 = 2e-3 each, and kernels may round weights and
  *          accumulators of partial sums once more): 1e-2. */

@@ -29,7 +29,8 @@ static float *normals(uint64_t stream, int64_t n) {
 
 typedef struct { int64_t c, k, h, w; int block; fd_dtype dt; } shape;
 static const shape shapes[] = {{256, 256, 8, 8, 16, FD_F32}, {512, 64, 16, 16, 16, FD_F32}, {48, 80, 9, 7, 16, FD_F32},
-                               {24, 40, 6, 6, 8, FD_F32}, {128, 128, 8, 8, 128, FD_F32}};
+                               {24, 40, 6, 6, 8, FD_F32}, {128, 128, 8, 8, 128, FD_F32},
+                               {48, 80, 7, 9, 80, FD_F32}, {256, 64, 33, 17, 256, FD_F32}};
 
 /* Runs the first n images; returns y, or dx for backward. x and the result are numbers of s->dt. */
 static float *convolve(const shape *s, bool backward, const float *x, const float *w, const float *b, int64_t n,
@@ -58,13 +59,14 @@ static float *convolve(const shape *s, bool backward, const float *x, const floa
 
 static void same_bits(void **state) {
     for (size_t i = 0; i < FD_COUNT(shapes); i++)
-        for (int pass = 0; pass < 3; pass++) {
+        for (int pass = 0; pass < 5; pass++) {
             const shape *s = &shapes[i];
             const int64_t each = s->h * s->w;
-            const bool backward = pass == 1;
-            if (pass == 2 && s->block > 16) continue;
-            fd_cpu_conv_algorithm(pass == 2 ? FD_CONV_DIRECT : FD_CONV_WINOGRAD);
-            const char *algo = pass == 2 ? NULL : "winograd";
+            const bool backward = pass == 1 || pass == 4;
+            const bool amx = pass > 2 && s->block > 16 && fd_cpu_has_amx();
+            if ((pass == 2 && s->block > 16) || (pass > 2 && !amx)) continue;
+            fd_cpu_conv_algorithm(pass == 2 ? FD_CONV_DIRECT : amx ? FD_CONV_AMX : FD_CONV_WINOGRAD);
+            const char *algo = pass == 2 ? NULL : amx ? "AMX" : "winograd";
             float *x = normals(1, 16 * (backward ? s->k : s->c) * each), *w = normals(2, s->k * s->c * 9);
             float *b = backward ? NULL : normals(3, s->k);
             float *want = convolve(s, backward, x, w, b, 16, 2, algo);
@@ -85,9 +87,9 @@ static double element(const shape *s, const float *p, int64_t channels, int64_t 
 }
 
 /* Relative L2 error against float64 for one image of normal numbers. */
-static double forward_error(const shape *s) {
+static double forward_error(const shape *s, const char *algo) {
     float *x = normals(1, s->c * s->h * s->w), *w = normals(2, s->k * s->c * 9);
-    float *y = convolve(s, false, x, w, NULL, 1, 2, "winograd");
+    float *y = convolve(s, false, x, w, NULL, 1, 2, algo);
     double err = 0, norm = 0;
     for (int64_t k = 0; k < s->k; k += 5)
         for (int64_t i = 0; i < s->h * s->w; i++) {
@@ -107,9 +109,15 @@ static void error(void **state) {
     (void)state;
     fd_cpu_conv_algorithm(FD_CONV_WINOGRAD);
     for (size_t i = 0; i < FD_COUNT(shapes); i++) {
-        double e = forward_error(&shapes[i]);
+        double e = forward_error(&shapes[i], "winograd");
         print_message("%d channels: relative L2 error %.2g\n", (int)shapes[i].c, e);
         assert_true(e < 3e-6);
+        if (shapes[i].block <= 16 || !fd_cpu_has_amx()) continue;
+        fd_cpu_conv_algorithm(FD_CONV_AMX);
+        e = forward_error(&shapes[i], "AMX");
+        fd_cpu_conv_algorithm(FD_CONV_WINOGRAD);
+        print_message("  on AMX, each factor as two bf16 numbers: %.2g\n", e);
+        assert_true(e < 6e-6);                       /* 4.4e-6 is inherent: conv_amx.c */
     }
     fd_cpu_conv_algorithm(FD_CONV_AUTO);
 }

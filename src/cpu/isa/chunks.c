@@ -16,21 +16,24 @@ ALWAYS void halves(uint16_t *high, uint16_t *low, const float *x, int64_t n) {
 }
 void FD_ISA(halves)(uint16_t *high, uint16_t *low, const float *x, int64_t n) { halves(high, low, x, n); }
 
-void FD_ISA(to_chunks)(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t c, int64_t pixels) {
+void FD_ISA(to_chunks)(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c, int64_t pixels) {
+    const int64_t size = (int64_t)fd_dtype_bytes(dt);
     for (int64_t i = 0; i < pixels; i++)
         for (int64_t k = 0; k < c; k += 32) {
+            if (c <= 32 && step > 64)        /* pixels so far apart are fetched by nobody else */
+                for (int64_t b = 0; b < c * size; b += 64) __builtin_prefetch((const char *)x + (i + 8) * step * size + b);
             uint16_t *at = to + k / 32 * chunk + i * 32;
             const int64_t n = c - k < 32 ? c - k : 32;
             if (n < 32) memset(at, 0, 32 * sizeof *at);
             if (dt == FD_BF16) {
-                const uint16_t *from = (const uint16_t *)x + i * c + k;
+                const uint16_t *from = (const uint16_t *)x + i * step + k;
                 if (n == 32) memcpy(at, from, 64);
                 else memcpy(at, from, (size_t)n * sizeof *at);
                 continue;
             }
             if (n < 32) memset(at + part, 0, 32 * sizeof *at);
-            if (n == 32) halves(at, at + part, (const float *)x + i * c + k, 32);
-            else halves(at, at + part, (const float *)x + i * c + k, n);
+            if (n == 32) halves(at, at + part, (const float *)x + i * step + k, 32);
+            else halves(at, at + part, (const float *)x + i * step + k, n);
         }
 }
 
@@ -41,4 +44,44 @@ ALWAYS void rows_above(void *y, int bf, int64_t step, const float *x, vf least, 
 void FD_ISA(rows_above)(void *y, fd_dtype dt, int64_t step, const float *x, float least, int64_t rows, int64_t n) {
     if (dt == FD_BF16) rows_above(y, 1, step, x, vset(least), rows, n);
     else rows_above(y, 0, step, x, vset(least), rows, n);
+}
+
+/* 16 numbers of two rows: a0 b0 a1 b1 ... */
+ALWAYS void zip16(uint32_t *to, const uint16_t *a, const uint16_t *b) {
+    for (int l = 0; l < 16; l += VL)
+        *(vu_anywhere *)(to + l) = from_half(*(const vh_anywhere *)(a + l)) | from_half(*(const vh_anywhere *)(b + l)) << 16;
+}
+void FD_ISA(zip_pixels)(uint16_t *to, const uint16_t *x, int64_t pairs) {
+    for (int64_t i = 0; i < pairs; i++) zip16((uint32_t *)to + 16 * i, x + 64 * i, x + 64 * i + 32);
+}
+
+void FD_ISA(turn_pixels)(uint16_t *to, const uint16_t *x) {
+    uint32_t pair[16][16];
+    for (int i = 0; i < 16; i++) zip16(pair[i], x + 64 * i, x + 64 * i + 32);
+#if VL == 16
+    vf v[16];
+    for (int i = 0; i < 16; i++) v[i] = vload((const float *)pair[i]);
+    turn_over(v);
+    for (int k = 0; k < 16; k++) vstore((float *)((uint32_t *)to + 16 * k), v[k]);
+#else
+    for (int k = 0; k < 16; k++)
+        for (int i = 0; i < 16; i++) ((uint32_t *)to)[16 * k + i] = pair[i][k];
+#endif
+}
+
+ALWAYS void sum_pixels(float *sum, const void *x, int bf, int64_t step, int64_t n) {
+    for (int64_t k = 0; k < 16; k += VL) {
+        vf total = vload(sum + k);
+        for (int64_t i = 0; i < n;) {
+            const int64_t end = i + 64 < n ? i + 64 : n;       /* short sums first: less rounding */
+            vf s = {0};
+            for (; i < end; i++) s += vget(x, i * step + k, bf);
+            total += s;
+        }
+        vstore(sum + k, total);
+    }
+}
+void FD_ISA(sum_pixels)(float *sum, const void *x, fd_dtype dt, int64_t step, int64_t n) {
+    if (dt == FD_BF16) sum_pixels(sum, x, 1, step, n);
+    else sum_pixels(sum, x, 0, step, n);
 }

@@ -32,9 +32,15 @@ typedef struct fd_rows {
     void (*axpby)(void *z, fd_dtype zt, const void *x, fd_dtype xt, float a, const void *y, fd_dtype yt, float b, int64_t n);
     /* x = high + low, both bf16, to a relative 2^-17 */
     void (*halves)(uint16_t *high, uint16_t *low, const float *x, int64_t n);
-    /* pixels of c channels, one after the other, to chunks of 32 (zeros behind the last): channel k of pixel i to
+    /* c channels of pixels that lie `step` apart, to chunks of 32 (zeros behind the last): channel k of pixel i to
      * to[k/32 chunk + 32 i + k%32], of f32 the high half there and the low one `part` further */
-    void (*to_chunks)(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t c, int64_t pixels);
+    void (*to_chunks)(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c,
+                      int64_t pixels);
+    /* of a chunk, pixels 32 elements apart: 16 channels of pixels 2i and 2i + 1 to [i][16][2]; of 32 pixels to [16][32] */
+    void (*zip_pixels)(uint16_t *to, const uint16_t *x, int64_t pairs);
+    void (*turn_pixels)(uint16_t *to, const uint16_t *x);
+    /* sum[16] += 16 channels of n pixels */
+    void (*sum_pixels)(float *sum, const void *x, fd_dtype dt, int64_t step, int64_t n);
     /* y = max(least, x), rows of n elements, a multiple of 16: step apart in y, 32 in x */
     void (*rows_above)(void *y, fd_dtype dt, int64_t step, const float *x, float least, int64_t rows, int64_t n);
     void (*silu)(void *y, const void *x, fd_dtype dt, int64_t n);

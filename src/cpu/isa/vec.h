@@ -130,6 +130,18 @@ ALWAYS vf vzip_low(vf a, vf b) { return __builtin_shuffle(a, b, (vi){ZIP_LOW}); 
 ALWAYS vf vzip_high(vf a, vf b) { return __builtin_shuffle(a, b, (vi){ZIP_HIGH}); }
 #endif
 
+/* Turns a square of VL vectors over: rows j and j + VL/2 are zipped to rows 2j and 2j + 1, as often as VL has bits. */
+ALWAYS void turn_over(vf v[VL]) {
+    for (int round = 1; round < VL; round *= 2) {
+        vf next[VL];
+        for (int j = 0; j < VL / 2; j++) {
+            next[2 * j] = vzip_low(v[j], v[j + VL / 2]);
+            next[2 * j + 1] = vzip_high(v[j], v[j + VL / 2]);
+        }
+        for (int j = 0; j < VL; j++) v[j] = next[j];
+    }
+}
+
 /* The first n < VL floats, 0 behind them; what lies there is not read. */
 #if defined(__AVX512F__)
 ALWAYS vf vload_part(const float *p, int n) { return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }

@@ -249,18 +249,7 @@ void FD_ISA(wino_gradient)(float *v, int64_t fs, const fd_tile *t, float *sum) {
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 
-/* t[j][16] = column j of 16 rows of n floats, `step` apart, of which `rows` are there and the others are 0. Rows j and
- * j + VL/2 of a square are zipped to rows 2j and 2j + 1; done as often as VL has bits, this turns it over. */
-ALWAYS void turn_over(vf v[VL]) {
-    for (int round = 1; round < VL; round *= 2) {
-        vf next[VL];
-        for (int j = 0; j < VL / 2; j++) {
-            next[2 * j] = vzip_low(v[j], v[j + VL / 2]);
-            next[2 * j + 1] = vzip_high(v[j], v[j + VL / 2]);
-        }
-        for (int j = 0; j < VL; j++) v[j] = next[j];
-    }
-}
+/* t[j][16] = column j of 16 rows of n floats, `step` apart, of which `rows` are there and the others are 0. */
 ALWAYS void columns(float *t, const float *w, int64_t step, int rows, int64_t n) {
     for (int r = 0; r < 16; r += VL)
         for (int64_t c = 0; c < n; c += VL) {
