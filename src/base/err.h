@@ -38,6 +38,7 @@ typedef struct fd_ctx {
     int line;
     int threads;                     /* compute threads; 0 = one per available core             */
     fd_tuning tune;                  /* of convolutions                                         */
+    bool large_pages;                /* for big blocks: pays after some seconds of work (mem.c)   */
     bool quiet;                      /* no progress bars                                        */
     bool silent;                     /* nothing on stdout and stderr: the public API            */
     /* Long runs ask it after every step, from their own thread; false: save and stop, as after a signal. NULL: none. */

@@ -86,8 +86,8 @@ static bool fits(fd_ctx *ctx, size_t bytes) {
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------- */
 
-/* Large pages where the system has them for whoever asks: an optimiser that walks through gigabytes waits for the page tables
- * otherwise, and each page's first use is a fault. Fresh pages of mmap only: the first 2 MiB border within the block on. */
+/* Large pages where the system has them for whoever asks: work that walks through gigabytes is a tenth faster. To make them the
+ * system may have to move other pages first, half a second per 200 MB: so it is for long work only. */
 static void prefer_huge_pages(char *p, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
     if (bytes < 2 * HUGE_PAGE) return;
@@ -115,7 +115,7 @@ void *fd_alloc(fd_ctx *ctx, size_t bytes) {
     uintptr_t first = (uintptr_t)raw + sizeof(head);
     char *p = raw + ((first + FD_ALIGN - 1) / FD_ALIGN * FD_ALIGN - (uintptr_t)raw);
     ((head *)p)[-1] = (head){raw, bytes};
-    prefer_huge_pages(p, bytes);
+    if (ctx && ctx->large_pages) prefer_huge_pages(p, bytes);
     return p;
 }
 

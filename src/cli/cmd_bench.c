@@ -294,6 +294,7 @@ static fd_status run(fd_ctx *ctx, bench *b) {
 }
 
 fd_status fd_cmd_bench(fd_ctx *ctx, int argc, char **argv) {
+    ctx->large_pages = true;
     bench_options p = {.batch = 8, .images = 1000, .reps = 5};
     fd_option o[] = {
         {.name = "config", .type = FD_OPT_ENUM, .to = &p.config, .value = "NAME", .words = config_names,

@@ -12,6 +12,7 @@ static const char *const spacings[] = {"sigma", "log-sigma", "quantile", NULL};
 static const char *const fake_weights[] = {"flat", "edm", NULL};
 
 fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
+    ctx->large_pages = true;
     fd_distill_options t = fd_distill_defaults();
     fd_distill_method *m = &t.method;
     fd_ratio_config *r = &m->ratio;

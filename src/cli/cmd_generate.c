@@ -206,6 +206,7 @@ fd_status fd_cmd_generate(fd_ctx *ctx, int argc, char **argv) {
     fd_net *net = NULL;
     fd_interrupt_install();
     fd_status s = fd_seeds_parse(ctx, &w.arena, "seeds", p.seeds_text, &p.seeds, &p.n);
+    ctx->large_pages = p.n >= 256;
     if (s == FD_OK && p.grid && p.n > GRID_MAX)
         s = FD_FAIL(ctx, FD_E_ARG, "--grid: %lld images are too many for one picture; %d at most", (long long)p.n,
                     GRID_MAX);

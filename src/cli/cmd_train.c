@@ -38,6 +38,7 @@ static fd_status configure(fd_ctx *ctx, const net_flags *f, double label_dropout
 }
 
 fd_status fd_cmd_train(fd_ctx *ctx, int argc, char **argv) {
+    ctx->large_pages = true;
     fd_train_options t = fd_train_defaults();
     fd_job_extra x = fd_job_extra_of(&t.job, &t.lr);
     fd_run_metric_options metric = FD_RUN_METRIC_DEFAULTS;
