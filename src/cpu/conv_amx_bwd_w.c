@@ -7,7 +7,8 @@
  *     each thread, its outputs: per 32 inputs, 32 outputs and filter position: sums += dy' x
  *   at last: dw += sums
  *
- * Pieces and sums do not depend on the number of threads. f32 is done by three products, as in conv_amx.c.
+ * Where channels are few, several pieces go at the same time, each with sums of its own, which are added up in their order. Pieces
+ * and sums do not depend on the number of threads. f32 is done by three products, as in conv_amx.c.
  */
 #include <omp.h>
 #include <string.h>
@@ -22,6 +23,7 @@ enum {
     SUMS = CHUNK * CHUNK,                   /* of 32 outputs, 32 inputs and a filter position       */
     POSITIONS = 560,                        /* of a piece of bf16, about: 32 outputs of dy in the first-level cache */
     SUM_BYTES = 5 << 18,                    /* of a thread's sums: about half of a second-level cache */
+    PARTS = 8,                              /* least number that the work of a few pieces is cut into */
 };
 
 typedef struct {
@@ -33,6 +35,7 @@ typedef struct {
     int64_t n, h, w, pitch;
     int64_t pictures, rows, apart, pieces;  /* of a piece; rows from picture to picture; pieces     */
     int64_t steps, pairs;                   /* of a piece: positions of dy / 32, those of x / 2     */
+    int64_t lanes;                          /* pieces at a time                                     */
     int64_t out_shares, in_shares, group;   /* a group's chunks                                     */
     size_t dy_at, x_at, line_at, line_bytes, sums_at, share_bytes;
 } gradient;
@@ -127,42 +130,47 @@ static void multiply(const gradient *s, const uint16_t *dy, const uint16_t *x, f
         }
 }
 
-/* What a thread has of the outputs and of a group of inputs. */
+/* Some outputs and inputs of a group, and their sums over the pieces of one lane. */
 typedef struct { int64_t b0, b1, k0, k1; float *sums; } share;
 
-static share share_of(const gradient *s, const fd_call *c, int64_t i, int64_t chunks) {
-    const int64_t o = i / s->in_shares, k = i % s->in_shares;
+static share share_of(const gradient *s, const fd_call *c, int64_t lane, int64_t i, int64_t chunks) {
+    const int64_t o = i / s->in_shares, k = i % s->in_shares, at = lane * s->out_shares * s->in_shares + i;
     return (share){s->blocks * o / s->out_shares, s->blocks * (o + 1) / s->out_shares, chunks * k / s->in_shares,
-                   chunks * (k + 1) / s->in_shares, (float *)((char *)c->work + s->sums_at + s->share_bytes * (size_t)i)};
+                   chunks * (k + 1) / s->in_shares, (float *)((char *)c->work + s->sums_at + s->share_bytes * (size_t)at)};
 }
 
-/* Chunks g… of the inputs. A share stays with its thread. */
+/* Chunks g… of the inputs, by all threads. */
 static void do_group(const gradient *s, const fd_call *c, int64_t g, int64_t chunks, uint16_t *line) {
     uint16_t *dy = (uint16_t *)((char *)c->work + s->dy_at), *x = (uint16_t *)((char *)c->work + s->x_at);
-    const int64_t shares = s->out_shares * s->in_shares, R = s->kh * s->kw;
+    const int64_t shares = s->out_shares * s->in_shares, R = s->kh * s->kw, both = s->blocks + chunks;
     const int64_t dy_size = s->steps * s->parts * 2 * TILE, x_size = 2 * s->parts * 2 * s->pairs * CHUNK;
-    for (int64_t piece = 0; piece < s->pieces; piece++) {
+    for (int64_t piece = 0; piece < s->pieces; piece += s->lanes) {
+        const int64_t lanes = min64(s->lanes, s->pieces - piece);
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < s->blocks + chunks; i++) {
-            if (i < s->blocks) read_dy(s, &c->in[0], piece, i, line, dy + i * dy_size);
-            else read_x(s, &c->in[1], piece, g + i - s->blocks, line, x + (i - s->blocks) * x_size);
+        for (int64_t i = 0; i < lanes * both; i++) {
+            const int64_t lane = i / both, k = i % both - s->blocks;
+            if (k < 0) read_dy(s, &c->in[0], piece + lane, i % both, line, dy + (lane * s->blocks + i % both) * dy_size);
+            else read_x(s, &c->in[1], piece + lane, g + k, line, x + (lane * s->group + k) * x_size);
         }
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < shares; i++) {
-            const share h = share_of(s, c, i, chunks);
+        for (int64_t i = 0; i < lanes * shares; i++) {
+            const int64_t lane = i / shares;
+            const share h = share_of(s, c, lane, i % shares, chunks);
             float *sums = h.sums;
             if (!piece) memset(sums, 0, (size_t)((h.k1 - h.k0) * (h.b1 - h.b0) * R * SUMS) * sizeof *sums);
             for (int64_t k = h.k0; k < h.k1; k++)
-                for (int64_t b = h.b0; b < h.b1; b++, sums += R * SUMS) multiply(s, dy + b * dy_size, x + k * x_size, sums);
+                for (int64_t b = h.b0; b < h.b1; b++, sums += R * SUMS)
+                    multiply(s, dy + (lane * s->blocks + b) * dy_size, x + (lane * s->group + k) * x_size, sums);
         }
     }
 #pragma omp for schedule(static)
-    for (int64_t i = 0; i < shares; i++) {
-        const share h = share_of(s, c, i, chunks);
-        const float *sums = h.sums;
-        for (int64_t k = h.k0; k < h.k1; k++)
-            for (int64_t b = h.b0; b < h.b1; b++, sums += R * SUMS) add_sums(s, c->out[0].p, sums, b, g + k);
-    }
+    for (int64_t i = 0; i < shares; i++)
+        for (int64_t lane = 0; lane < s->lanes; lane++) {
+            const share h = share_of(s, c, lane, i, chunks);
+            const float *sums = h.sums;
+            for (int64_t k = h.k0; k < h.k1; k++)
+                for (int64_t b = h.b0; b < h.b1; b++, sums += R * SUMS) add_sums(s, c->out[0].p, sums, b, g + k);
+        }
 }
 
 static fd_status run(fd_ctx *ctx, const fd_call *c) {
@@ -198,15 +206,16 @@ static void cut(gradient *s) {
 }
 
 static void divide(gradient *s, int threads) {
+    s->lanes = min64(ceil_div(PARTS, s->blocks * s->chunks), s->pieces);
     s->out_shares = min64(threads, s->blocks);
-    s->in_shares = threads / s->out_shares;
+    s->in_shares = min64(ceil_div(threads, s->out_shares), s->chunks);
     const int64_t blocks = ceil_div(s->blocks, s->out_shares), each = blocks * s->kh * s->kw * SUMS * (int64_t)sizeof(float);
     const int64_t most = SUM_BYTES / each < 1 ? s->in_shares : SUM_BYTES / each * s->in_shares;
     s->group = ceil_div(s->chunks, ceil_div(s->chunks, most));
     s->share_bytes = up64(ceil_div(s->group, s->in_shares) * each);
     s->dy_at = 0;
-    s->x_at = up64(s->blocks * s->steps * s->parts * 2 * TILE * 2);
-    s->line_at = s->x_at + up64(s->group * 2 * s->parts * 2 * s->pairs * CHUNK * 2);
+    s->x_at = up64(s->lanes * s->blocks * s->steps * s->parts * 2 * TILE * 2);
+    s->line_at = s->x_at + up64(s->lanes * s->group * 2 * s->parts * 2 * s->pairs * CHUNK * 2);
     s->line_bytes = up64(s->parts * 2 * s->pairs * CHUNK * 2);
     s->sums_at = s->line_at + s->line_bytes * (size_t)threads;
 }
@@ -229,7 +238,7 @@ fd_status fd_amx_prepare_bwd_w(fd_ctx *ctx, fd_call *c) {
                     .pitch = x->s.w + c->attr.pad_w};
     cut(s);
     divide(s, c->threads);
-    c->work_bytes = s->sums_at + s->share_bytes * (size_t)(s->out_shares * s->in_shares);
+    c->work_bytes = s->sums_at + s->share_bytes * (size_t)(s->lanes * s->out_shares * s->in_shares);
     c->state = s;
     c->algo = s->parts == 2 ? "AMX, 3 x bf16" : "AMX";
     return FD_OK;

@@ -30,7 +30,7 @@ static float *normals(uint64_t stream, int64_t n) {
 typedef struct { int64_t c, k, h, w; int block; fd_dtype dt; } shape;
 static const shape shapes[] = {{256, 256, 8, 8, 16, FD_F32}, {512, 64, 16, 16, 16, FD_F32}, {48, 80, 9, 7, 16, FD_F32},
                                {24, 40, 6, 6, 8, FD_F32}, {128, 128, 8, 8, 128, FD_F32},
-                               {48, 80, 7, 9, 80, FD_F32}, {256, 64, 33, 17, 256, FD_F32}};
+                               {48, 80, 7, 9, 80, FD_F32}, {256, 64, 33, 17, 256, FD_F32}, {32, 32, 16, 16, 32, FD_F32}};
 
 /* Runs the first n images; returns y, or dx for backward. x and the result are numbers of s->dt. */
 static float *convolve(const shape *s, bool backward, const float *x, const float *w, const float *b, int64_t n,
@@ -74,6 +74,44 @@ static void same_bits(void **state) {
                 float *got = convolve(s, backward, x, w, b, n, n == 1 ? 3 : n == 3 ? 1 : 2, algo);
                 assert_memory_equal(want, got, (size_t)(n * (backward ? s->c : s->k) * each) * sizeof(float));
             }
+            fd_arena_free(&arena);
+        }
+    fd_cpu_conv_algorithm(FD_CONV_AUTO);
+    (void)state;
+}
+
+/* dw and db of n images. */
+static float *gradients(const shape *s, const float *dy, const float *x, int64_t n, int threads, const char *algo) {
+    const fd_kernel *kernel = &fd_cpu_conv2d_bwd_w;
+    const int64_t count = s->k * s->c * 9;
+    float *g = fd_arena_alloc(&ctx, &arena, (size_t)(count + s->k) * sizeof(float));
+    fd_call c = {.attr = {.stride = 1, .pad = 1, .pad_w = 1, .h = (int)s->h, .w = (int)s->w}, .threads = threads};
+    const bool last = s->block > 16;
+    c.in[0] = (fd_buf){NULL, {n, s->k, s->h, s->w}, last ? (int)s->k : s->block, s->dt};
+    c.in[1] = (fd_buf){NULL, {n, s->c, s->h, s->w}, last ? (int)s->c : s->block, s->dt};
+    c.out[0] = (fd_buf){NULL, {s->k, s->c, 3, 3}, 1, FD_F32};
+    c.out[1] = (fd_buf){NULL, {1, s->k, 1, 1}, 1, FD_F32};
+    ok(kernel->prepare(&ctx, &c));
+    assert_true(strstr(c.algo, algo));
+    c.in[0].p = (void *)dy, c.in[1].p = (void *)x, c.out[0].p = g, c.out[1].p = g + count;
+    c.work = fd_arena_alloc(&ctx, &arena, c.work_bytes + 64);
+    ok(kernel->run(&ctx, &c));
+    kernel->release(c.state);
+    return g;
+}
+
+static void same_gradients(void **state) {
+    for (size_t i = 0; i < FD_COUNT(shapes); i++)
+        for (int amx = 0; amx < 2; amx++) {
+            const shape *s = &shapes[i];
+            const int64_t n = 9, each = s->h * s->w;
+            if (amx && (s->block <= 16 || !fd_cpu_has_amx())) continue;
+            fd_cpu_conv_algorithm(amx ? FD_CONV_AMX : FD_CONV_WINOGRAD);
+            float *dy = normals(1, n * s->k * each), *x = normals(2, n * s->c * each);
+            const float *want = gradients(s, dy, x, n, 1, amx ? "AMX" : "winograd");
+            for (int threads = 2; threads < 6; threads++)
+                assert_memory_equal(want, gradients(s, dy, x, n, threads, amx ? "AMX" : "winograd"),
+                                    (size_t)(s->k * s->c * 9 + s->k) * sizeof(float));
             fd_arena_free(&arena);
         }
     fd_cpu_conv_algorithm(FD_CONV_AUTO);
@@ -151,6 +189,6 @@ static void few_tiles(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits), cmocka_unit_test(few_tiles), cmocka_unit_test(error)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits), cmocka_unit_test(same_gradients), cmocka_unit_test(few_tiles), cmocka_unit_test(error)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
