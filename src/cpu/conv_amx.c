@@ -59,43 +59,20 @@ static int64_t weights_at(const amx *s, int64_t b, int64_t c) {
     return (b * s->chunks + c) * s->kh * s->kw * (s->split ? 4 : 2) * TILE;
 }
 
-/* `count` runs of n weights, `step` apart, in bf16 or in halves. The runs of the next chunk follow these in memory, and are
- * too many for the processor's own foresight. */
-static void read_runs(const amx *s, const float *w, int64_t step, int64_t count, int64_t n, uint16_t *high, uint16_t *low) {
-    const fd_rows *rows = fd_cpu_rows();
-    for (int64_t i = 0; i < count; i++, w += step) {
-        for (int64_t k = 0; k < n; k += 16) __builtin_prefetch(w + n + k);
-        if (s->split) rows->halves(high + i * n, low + i * n, w, n);
-        else rows->axpby(high + i * n, FD_BF16, w, FD_F32, 1, NULL, FD_F32, 0, n);
+/* Chunk c of the inputs and block b of the outputs. The weights are [K][C][kh kw], [C][K][kh kw] turned. */
+static void pack_block(const amx *s, const float *w, uint16_t *to, int64_t b, int64_t c, float *buffer) {
+    const int64_t R = s->kh * s->kw, from_out = s->turned ? R : s->C * R, from_in = s->turned ? s->K * R : R;
+    const int64_t inputs = min64(s->C - c * CHUNK, CHUNK), step = (s->split ? 4 : 2) * TILE;
+    to += weights_at(s, b, c);
+    for (int64_t k = b * OUT, t = 0; t < 2; t++, k += 16, to += TILE) {
+        const int outs = (int)min64(s->K - k < 0 ? 0 : s->K - k, 16);
+        fd_cpu_rows()->amx_weights(to, step, buffer, w + (outs ? k : 0) * from_out + c * CHUNK * from_in, from_out, from_in, outs, inputs,
+                                   R, s->turned, s->split);
     }
 }
 
-/* [16 pairs of inputs][16 outputs][2]; one, other: from input to input, from output to output */
-static void interleave(uint32_t *to, const uint16_t *from, int64_t one, int64_t other, int64_t inputs, int64_t outputs) {
-    if (inputs < CHUNK || outputs < 16) memset(to, 0, TILE * sizeof *from);
-    for (int64_t p = 0; p < inputs / 2; p++)
-        for (int64_t k = 0; k < min64(outputs, 16); k++) {
-            const uint16_t *w = from + 2 * p * one + k * other;
-            to[p * 16 + k] = w[0] | (uint32_t)w[one] << 16;
-        }
-}
-
-/* The weights are [K][C][kh kw], [C][K][kh kw] turned. */
-static void pack_block(const amx *s, const float *w, uint16_t *to, int64_t b, int64_t c, uint16_t *buffer) {
-    const int64_t R = s->kh * s->kw, nc = min64(s->C - c * CHUNK, CHUNK), nk = min64(s->K - b * OUT, OUT);
-    uint16_t *half[2] = {buffer, buffer + CHUNK * OUT * R};
-    if (s->turned) read_runs(s, w + (c * CHUNK * s->K + b * OUT) * R, s->K * R, nc, nk * R, half[0], half[1]);
-    else read_runs(s, w + (b * OUT * s->C + c * CHUNK) * R, s->C * R, nk, nc * R, half[0], half[1]);
-    const int64_t one = s->turned ? nk * R : R, other = s->turned ? R : nc * R;
-    to += weights_at(s, b, c);
-    for (int64_t r = 0; r < R; r++)
-        for (int i = 0; i < (s->split ? 2 : 1); i++)
-            for (int t = 0; t < 2; t++, to += TILE)
-                interleave((uint32_t *)to, half[i] + (s->turned ? R - 1 - r : r) + 16 * t * other, one, other, nc, nk - 16 * t);
-}
-
 static void pack_all(const amx *s, const fd_call *c, const float *w, uint16_t *to) {
-    uint16_t *buffer = (uint16_t *)((char *)c->work + s->buffer_at + s->buffer_bytes * (size_t)omp_get_thread_num());
+    float *buffer = (float *)((char *)c->work + s->buffer_at + s->buffer_bytes * (size_t)omp_get_thread_num());
 #pragma omp for collapse(2) schedule(static)
     for (int64_t b = 0; b < s->blocks; b++)
         for (int64_t k = 0; k < s->chunks; k++) pack_block(s, w, to, b, k, buffer);
@@ -248,7 +225,7 @@ fd_status fd_amx_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role) {
     s->pitch = s->w + s->gap;
     divide(s, in->s.n, c->threads);
     s->w_bytes = up64(weights_at(s, s->blocks, 0) * 2);
-    s->buffer_bytes = up64(CHUNK * OUT * s->kh * s->kw * 2 * (s->split ? 2 : 1));
+    s->buffer_bytes = up64(CHUNK * s->kh * s->kw * 16 * (int64_t)sizeof(float));
     s->x_at = up64((2 * FD_AMX_ROWS * OUT + OUT) * (int64_t)sizeof(float));
     s->thread_bytes = s->x_at + up64(s->chunks * s->chunk * 2);
     s->w_at = 0;

@@ -1,4 +1,5 @@
 /* Between pixels with all their channels and the chunks of 32 that AMX multiplies. */
+#include "cpu/isa/columns.h"
 #include "cpu/isa/parts.h"
 
 ALWAYS void halves(uint16_t *high, uint16_t *low, const float *x, int64_t n) {
@@ -14,8 +15,6 @@ ALWAYS void halves(uint16_t *high, uint16_t *low, const float *x, int64_t n) {
         low[i] = fd_f32_to_bf16(x[i] - fd_bf16_to_f32(high[i]));
     }
 }
-void FD_ISA(halves)(uint16_t *high, uint16_t *low, const float *x, int64_t n) { halves(high, low, x, n); }
-
 void FD_ISA(to_chunks)(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c, int64_t pixels) {
     const int64_t size = (int64_t)fd_dtype_bytes(dt);
     for (int64_t i = 0; i < pixels; i++)
@@ -84,4 +83,32 @@ ALWAYS void sum_pixels(float *sum, const void *x, int bf, int64_t step, int64_t 
 void FD_ISA(sum_pixels)(float *sum, const void *x, fd_dtype dt, int64_t step, int64_t n) {
     if (dt == FD_BF16) sum_pixels(sum, x, 1, step, n);
     else sum_pixels(sum, x, 0, step, n);
+}
+
+/* Two rows of 16 numbers as [16][2] halves of them. */
+ALWAYS void zip_halves(uint32_t *high, uint32_t *low, const float *a, const float *b, int split) {
+    for (int l = 0; l < 16; l += VL) {
+        const vf x = vload(a + l), y = vload(b + l);
+        const vh hx = narrow(x), hy = narrow(y);
+        *(vu_anywhere *)(high + l) = from_half(hx) | from_half(hy) << 16;
+        if (split) *(vu_anywhere *)(low + l) = from_half(narrow(x - widen(hx))) | from_half(narrow(y - widen(hy))) << 16;
+    }
+}
+ALWAYS void tile(uint16_t *to, const float *t, int64_t r, int64_t n, int64_t inputs, int split) {
+    const float zero[16] = {0};
+    for (int64_t p = 0; p < 16; p++) {
+        const float *a = 2 * p < inputs ? t + (2 * p * n + r) * 16 : zero, *b = 2 * p + 1 < inputs ? t + ((2 * p + 1) * n + r) * 16 : zero;
+        zip_halves((uint32_t *)to + 16 * p, (uint32_t *)(to + 1024) + 16 * p, a, b, split);
+    }
+}
+void FD_ISA(amx_weights)(uint16_t *to, int64_t step, float *t, const float *w, int64_t from_out, int64_t from_in, int outs,
+                         int64_t inputs, int64_t n, int turned, int split) {
+    if (from_in == n) columns(t, w, from_out, outs, inputs * n);
+    else
+        for (int64_t i = 0; i < inputs; i++) columns(t + i * n * 16, w + i * from_in, from_out, outs, n);
+    for (int64_t r = 0; r < n; r++, to += step) {
+        const int64_t at = turned ? n - 1 - r : r;
+        if (split) tile(to, t, at, n, inputs, 1);
+        else tile(to, t, at, n, inputs, 0);
+    }
 }

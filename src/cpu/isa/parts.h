@@ -6,7 +6,8 @@
 #include "cpu/isa/vec.h"
 
 void FD_ISA(axpby)(void *z, fd_dtype zt, const void *x, fd_dtype xt, float a, const void *y, fd_dtype yt, float b, int64_t n);
-void FD_ISA(halves)(uint16_t *high, uint16_t *low, const float *x, int64_t n);
+void FD_ISA(amx_weights)(uint16_t *to, int64_t step, float *t, const float *w, int64_t from_out, int64_t from_in, int outs,
+                         int64_t inputs, int64_t n, int turned, int split);
 void FD_ISA(to_chunks)(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c,
                       int64_t pixels);
 void FD_ISA(zip_pixels)(uint16_t *to, const uint16_t *x, int64_t pairs);

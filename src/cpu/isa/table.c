@@ -3,7 +3,7 @@
 const fd_rows FD_ISA(fd_rows) = {
     .lanes = VL,
     .axpby = FD_ISA(axpby),
-    .halves = FD_ISA(halves),
+    .amx_weights = FD_ISA(amx_weights),
     .to_chunks = FD_ISA(to_chunks),
     .zip_pixels = FD_ISA(zip_pixels),
     .turn_pixels = FD_ISA(turn_pixels),

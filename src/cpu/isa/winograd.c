@@ -5,6 +5,7 @@
  * from interpolation at 0, +-a, +-b and infinity. With a = 11/16, b = 3/2 (found by trying; their squares are exact)
  * the error of a convolution is 2.5 times smaller than with the usual 1 and 2.
  */
+#include "cpu/isa/columns.h"
 #include "cpu/isa/parts.h"
 
 #define PA 0.6875f
@@ -248,21 +249,6 @@ void FD_ISA(wino_gradient)(float *v, int64_t fs, const fd_tile *t, float *sum) {
 }
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
-
-/* t[j][16] = column j of 16 rows of n floats, `step` apart, of which `rows` are there and the others are 0. */
-ALWAYS void columns(float *t, const float *w, int64_t step, int rows, int64_t n) {
-    for (int r = 0; r < 16; r += VL)
-        for (int64_t c = 0; c < n; c += VL) {
-            const int64_t left = n - c;
-            vf v[VL];
-            if (left >= VL)
-                for (int j = 0; j < VL; j++) v[j] = r + j < rows ? vload(w + (r + j) * step + c) : (vf){0};
-            else
-                for (int j = 0; j < VL; j++) v[j] = r + j < rows ? vload_part(w + (r + j) * step + c, (int)left) : (vf){0};
-            turn_over(v);
-            for (int j = 0; j < VL && j < left; j++) vstore(t + (c + j) * 16 + r, v[j]);
-        }
-}
 
 enum { INPUTS = 16 };        /* at a time: their filters for 16 outputs are 9 KiB */
 
