@@ -26,7 +26,7 @@
 
 #include "base/arena.h"
 #include "cpu/amx.h"
-#include "cpu/isa/rows.h"
+#include "cpu/amx_data.h"
 #include "cpu/packed.h"
 
 enum {
@@ -66,7 +66,7 @@ static void pack_block(const amx *s, const float *w, uint16_t *to, int64_t b, in
     to += weights_at(s, b, c);
     for (int64_t k = b * OUT, t = 0; t < 2; t++, k += 16, to += TILE) {
         const int outs = (int)min64(s->K - k < 0 ? 0 : s->K - k, 16);
-        fd_cpu_rows()->amx_weights(to, step, buffer, w + (outs ? k : 0) * from_out + c * CHUNK * from_in, from_out, from_in, outs, inputs,
+        fd_amx_weights(to, step, buffer, w + (outs ? k : 0) * from_out + c * CHUNK * from_in, from_out, from_in, outs, inputs,
                                    R, s->turned, s->split);
     }
 }
@@ -104,7 +104,7 @@ static void read_strip(const amx *s, const fd_buf *in, int64_t n, int64_t y0, in
             continue;
         }
         zero(s, x, at, s->gap);
-        fd_cpu_rows()->to_chunks(x + (at + s->gap) * CHUNK, s->chunk, s->part,
+        fd_amx_to_chunks(x + (at + s->gap) * CHUNK, s->chunk, s->part,
                                  (const char *)in->p + (size_t)((n * s->h + y) * s->w * s->C) * size, in->dt, s->C, s->C, s->w);
     }
     zero(s, x, (rows + s->kh - 1) * s->pitch, s->gap);
@@ -121,7 +121,7 @@ static void write_sums(const amx *s, const fd_buf *out, int64_t n, int64_t y0, i
             continue;
         }
         const int64_t run = min64(count - i, s->ow - x), at = ((n * s->oh + y0 + row) * s->ow + x) * s->K + k0;
-        fd_cpu_rows()->rows_above((char *)out->p + (size_t)at * fd_dtype_bytes(out->dt), out->dt, s->K, sums + i * OUT, least, run,
+        fd_amx_rows_above((char *)out->p + (size_t)at * fd_dtype_bytes(out->dt), out->dt, s->K, sums + i * OUT, least, run,
                                   width);
         i += run;
     }

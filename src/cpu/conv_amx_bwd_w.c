@@ -15,8 +15,8 @@
 
 #include "base/arena.h"
 #include "cpu/amx.h"
+#include "cpu/amx_data.h"
 #include "cpu/conv_amx.h"
-#include "cpu/isa/rows.h"
 
 enum {
     CHUNK = FD_AMX_CHUNK, TILE = 512,       /* channels at a time; elements of a tile               */
@@ -53,7 +53,7 @@ static void read_row(const gradient *s, const fd_buf *t, int64_t chunk, int64_t 
     for (int k = 0; k < s->parts; k++) memset(to + k * part, 0, (size_t)(s->pitch * CHUNK) * sizeof *to);
     if (!there) return;
     const size_t at = (size_t)((n * s->h + y) * s->w * C + chunk * CHUNK) * fd_dtype_bytes(t->dt);
-    fd_cpu_rows()->to_chunks(to + before * CHUNK, 0, part, (const char *)t->p + at, t->dt, C, min64(C - chunk * CHUNK, CHUNK), s->w);
+    fd_amx_to_chunks(to + before * CHUNK, 0, part, (const char *)t->p + at, t->dt, C, min64(C - chunk * CHUNK, CHUNK), s->w);
 }
 
 /* Zeros from row `row` to the end. */
@@ -82,7 +82,7 @@ static void read_dy(const gradient *s, const fd_buf *dy, int64_t piece, int64_t 
     for (int64_t i = 0; i < s->steps; i++)
         for (int k = 0; k < s->parts; k++)
             for (int t = 0; t < 2; t++, to += TILE)
-                fd_cpu_rows()->turn_pixels(to, line + (k * 2 * s->pairs + 32 * i) * CHUNK + 16 * t);
+                fd_amx_turn_pixels(to, line + (k * 2 * s->pairs + 32 * i) * CHUNK + 16 * t);
 }
 
 /* x's chunk with the padding around: [odd][part][2 tiles][pair][16 inputs][2] */
@@ -98,14 +98,14 @@ static void read_x(const gradient *s, const fd_buf *x, int64_t piece, int64_t ch
     for (int odd = 0; odd < 2; odd++)
         for (int k = 0; k < s->parts; k++)
             for (int t = 0; t < 2; t++, to += s->pairs * CHUNK)
-                fd_cpu_rows()->zip_pixels(to, line + (k * 2 * s->pairs + odd) * CHUNK + 16 * t, s->pairs - odd);
+                fd_amx_zip_pixels(to, line + (k * 2 * s->pairs + odd) * CHUNK + 16 * t, s->pairs - odd);
 }
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static void add_bias(const gradient *s, const fd_buf *dy, int64_t b, float *db) {
     for (int64_t k = b * CHUNK; k < min64(s->K, (b + 1) * CHUNK); k += 16)
-        fd_cpu_rows()->sum_pixels(db + k, (const char *)dy->p + (size_t)k * fd_dtype_bytes(dy->dt), dy->dt, s->K, s->n * s->h * s->w);
+        fd_amx_sum_pixels(db + k, (const char *)dy->p + (size_t)k * fd_dtype_bytes(dy->dt), dy->dt, s->K, s->n * s->h * s->w);
 }
 
 /* dw [K][C][kh kw] += sums [filter position][2][2][16 outputs][16 inputs] */

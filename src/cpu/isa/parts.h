@@ -6,14 +6,6 @@
 #include "cpu/isa/vec.h"
 
 void FD_ISA(axpby)(void *z, fd_dtype zt, const void *x, fd_dtype xt, float a, const void *y, fd_dtype yt, float b, int64_t n);
-void FD_ISA(amx_weights)(uint16_t *to, int64_t step, float *t, const float *w, int64_t from_out, int64_t from_in, int outs,
-                         int64_t inputs, int64_t n, int turned, int split);
-void FD_ISA(to_chunks)(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c,
-                      int64_t pixels);
-void FD_ISA(zip_pixels)(uint16_t *to, const uint16_t *x, int64_t pairs);
-void FD_ISA(turn_pixels)(uint16_t *to, const uint16_t *x);
-void FD_ISA(sum_pixels)(float *sum, const void *x, fd_dtype dt, int64_t step, int64_t n);
-void FD_ISA(rows_above)(void *y, fd_dtype dt, int64_t step, const float *x, float least, int64_t rows, int64_t n);
 void FD_ISA(silu)(void *y, const void *x, fd_dtype dt, int64_t n);
 void FD_ISA(silu_bwd)(void *dx, const void *dy, const void *x, fd_dtype dt, int64_t n);
 void FD_ISA(softplus)(void *y, const void *x, fd_dtype dt, float a, int64_t n);

@@ -3,12 +3,6 @@
 const fd_rows FD_ISA(fd_rows) = {
     .lanes = VL,
     .axpby = FD_ISA(axpby),
-    .amx_weights = FD_ISA(amx_weights),
-    .to_chunks = FD_ISA(to_chunks),
-    .zip_pixels = FD_ISA(zip_pixels),
-    .turn_pixels = FD_ISA(turn_pixels),
-    .sum_pixels = FD_ISA(sum_pixels),
-    .rows_above = FD_ISA(rows_above),
     .silu = FD_ISA(silu),
     .silu_bwd = FD_ISA(silu_bwd),
     .softplus = FD_ISA(softplus),

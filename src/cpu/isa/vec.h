@@ -55,7 +55,15 @@ ALWAYS vu from_half(vh h) { return __builtin_convertvector(h, vu); }
 ALWAYS vh to_half(vu u) { return __builtin_convertvector(u, vh); }
 #endif
 ALWAYS vf widen(vh h) { return (vf)(from_half(h) << 16); }
-#if defined(__AVX512BW__)
+#if defined(__AVX512BF16__)
+/* Numbers too small for a normal bf16 become 0. */
+ALWAYS vh narrow(vf v) {
+    const __m256bh h = _mm512_cvtneps_pbh((__m512)v);
+    vh out;
+    memcpy(&out, &h, sizeof out);
+    return out;
+}
+#elif defined(__AVX512BW__)
 /* As fd_f32_to_bf16, with masks: 1 more for odd, nothing added to NaN but its quiet bit. */
 ALWAYS vh narrow(vf v) {
     __m512i u = (__m512i)v;

@@ -1,6 +1,7 @@
-/* Between pixels with all their channels and the chunks of 32 that AMX multiplies. */
+/* Compiled for AVX-512 with bf16, which every processor with AMX has; elsewhere nobody calls it. */
+#include "cpu/amx_data.h"
+
 #include "cpu/isa/columns.h"
-#include "cpu/isa/parts.h"
 
 ALWAYS void halves(uint16_t *high, uint16_t *low, const float *x, int64_t n) {
     int64_t i = 0;
@@ -15,7 +16,7 @@ ALWAYS void halves(uint16_t *high, uint16_t *low, const float *x, int64_t n) {
         low[i] = fd_f32_to_bf16(x[i] - fd_bf16_to_f32(high[i]));
     }
 }
-void FD_ISA(to_chunks)(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c, int64_t pixels) {
+void fd_amx_to_chunks(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c, int64_t pixels) {
     const int64_t size = (int64_t)fd_dtype_bytes(dt);
     for (int64_t i = 0; i < pixels; i++)
         for (int64_t k = 0; k < c; k += 32) {
@@ -40,7 +41,7 @@ ALWAYS void rows_above(void *y, int bf, int64_t step, const float *x, vf least, 
     for (int64_t i = 0; i < rows; i++)
         for (int64_t k = 0; k < n; k += VL) vput(y, i * step + k, bf, vmax(least, vload(x + i * 32 + k)));
 }
-void FD_ISA(rows_above)(void *y, fd_dtype dt, int64_t step, const float *x, float least, int64_t rows, int64_t n) {
+void fd_amx_rows_above(void *y, fd_dtype dt, int64_t step, const float *x, float least, int64_t rows, int64_t n) {
     if (dt == FD_BF16) rows_above(y, 1, step, x, vset(least), rows, n);
     else rows_above(y, 0, step, x, vset(least), rows, n);
 }
@@ -50,11 +51,11 @@ ALWAYS void zip16(uint32_t *to, const uint16_t *a, const uint16_t *b) {
     for (int l = 0; l < 16; l += VL)
         *(vu_anywhere *)(to + l) = from_half(*(const vh_anywhere *)(a + l)) | from_half(*(const vh_anywhere *)(b + l)) << 16;
 }
-void FD_ISA(zip_pixels)(uint16_t *to, const uint16_t *x, int64_t pairs) {
+void fd_amx_zip_pixels(uint16_t *to, const uint16_t *x, int64_t pairs) {
     for (int64_t i = 0; i < pairs; i++) zip16((uint32_t *)to + 16 * i, x + 64 * i, x + 64 * i + 32);
 }
 
-void FD_ISA(turn_pixels)(uint16_t *to, const uint16_t *x) {
+void fd_amx_turn_pixels(uint16_t *to, const uint16_t *x) {
     uint32_t pair[16][16];
     for (int i = 0; i < 16; i++) zip16(pair[i], x + 64 * i, x + 64 * i + 32);
 #if VL == 16
@@ -80,7 +81,7 @@ ALWAYS void sum_pixels(float *sum, const void *x, int bf, int64_t step, int64_t 
         vstore(sum + k, total);
     }
 }
-void FD_ISA(sum_pixels)(float *sum, const void *x, fd_dtype dt, int64_t step, int64_t n) {
+void fd_amx_sum_pixels(float *sum, const void *x, fd_dtype dt, int64_t step, int64_t n) {
     if (dt == FD_BF16) sum_pixels(sum, x, 1, step, n);
     else sum_pixels(sum, x, 0, step, n);
 }
@@ -101,8 +102,8 @@ ALWAYS void tile(uint16_t *to, const float *t, int64_t r, int64_t n, int64_t inp
         zip_halves((uint32_t *)to + 16 * p, (uint32_t *)(to + 1024) + 16 * p, a, b, split);
     }
 }
-void FD_ISA(amx_weights)(uint16_t *to, int64_t step, float *t, const float *w, int64_t from_out, int64_t from_in, int outs,
-                         int64_t inputs, int64_t n, int turned, int split) {
+void fd_amx_weights(uint16_t *to, int64_t step, float *t, const float *w, int64_t from_out, int64_t from_in, int outs,
+                    int64_t inputs, int64_t n, int turned, int split) {
     if (from_in == n) columns(t, w, from_out, outs, inputs * n);
     else
         for (int64_t i = 0; i < inputs; i++) columns(t + i * n * 16, w + i * from_in, from_out, outs, n);
