@@ -195,7 +195,7 @@ static void print_text(bench *b) {
            (double)fd_bench_bytes(b->work) / 1048576, fd_peak_rss_gb() * 1024);
     if (!o->ops) return;
     if (b->peak.f32 > 0) printf("peak    %.0f GFLOP/s f32", b->peak.f32 * 1e-9);
-    if (b->peak.bf16 > 0) printf(", %.0f GFLOP/s bf16 (matrix product)", b->peak.bf16 * 1e-9);
+    if (b->peak.bf16 > 0) printf(", %.0f GFLOP/s bf16", b->peak.bf16 * 1e-9);
     if (b->peak.f32 > 0) printf(", %.1f GB/s of memory\n", b->peak.memory * 1e-9);
     print_rows(b, b->rows, b->n_rows, false);
     if (b->n_shapes) print_rows(b, b->by_shape, b->n_shapes, true);

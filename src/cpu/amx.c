@@ -122,10 +122,19 @@ void fd_amx_multiply_positions(const fd_amx_gradient *g, float *sums) {
     else multiply_positions(g, 0, sums);
 }
 
+double fd_amx_multiply_adds(int64_t n) {
+    fd_amx_tiles before;
+    fd_amx_begin(&before);               /* which clears the tiles */
+    for (int64_t i = 0; i < n; i++) MULTIPLY(1);
+    fd_amx_end(&before);
+    return (double)n * 4 * 2 * FD_AMX_ROWS * 16 * FD_AMX_CHUNK;
+}
+
 #else
 int fd_amx_allowed(void) { return 0; }
 void fd_amx_begin(fd_amx_tiles *before) { (void)before; }
 void fd_amx_end(const fd_amx_tiles *before) { (void)before; }
 void fd_amx_multiply(const fd_amx_block *b, int tiles, float *to) { (void)b, (void)tiles, (void)to; }
 void fd_amx_multiply_positions(const fd_amx_gradient *g, float *sums) { (void)g, (void)sums; }
+double fd_amx_multiply_adds(int64_t n) { return 0 * (double)n; }
 #endif

@@ -47,6 +47,9 @@ typedef struct fd_amx_gradient {
 /* sums [2][2][16 outputs][16 inputs] += */
 void fd_amx_multiply_positions(const fd_amx_gradient *g, float *sums);
 
+/* n times four products of tiles that stay in registers; returns the operations done, 2 for each multiply-add. */
+double fd_amx_multiply_adds(int64_t n);
+
 /* The kernel lets this process use the tiles. */
 int fd_amx_allowed(void);
 

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/progress.h"
+#include "cpu/amx.h"
 #include "cpu/dnnl_glue.h"
 #include "cpu/isa/rows.h"
 
@@ -19,6 +20,18 @@ static double multiply_adds(int threads) {
             float keep;
             work += rows->multiply_adds(2000000, &keep);
         }
+        double rate = work / (fd_now() - start);
+        if (rate > best) best = rate;
+    }
+    return best;
+}
+
+static double tiles(int threads) {
+    double best = 0;
+    for (int t = 0; t < TRIES; t++) {
+        double work = 0, start = fd_now();
+#pragma omp parallel for num_threads(threads) reduction(+ : work)
+        for (int i = 0; i < threads; i++) work += fd_amx_multiply_adds(500000);
         double rate = work / (fd_now() - start);
         if (rate > best) best = rate;
     }
@@ -85,7 +98,8 @@ fd_status fd_cpu_peak_measure(fd_ctx *ctx, int threads, fd_cpu_peak *out) {
     if (s == FD_OK) {
         fd_dnnl_threads(&(fd_call){.threads = threads});
         *out = (fd_cpu_peak){.f32 = multiply_adds(threads), .memory = memory(threads, x, y, z)};
-        if (fd_cpu_has_bf16()) out->bf16 = matrix_product(x, y, z);
+        if (fd_cpu_has_amx()) out->bf16 = tiles(threads);
+        else if (fd_cpu_has_bf16()) out->bf16 = matrix_product(x, y, z);
     }
     fd_arena_free(&arena);
     return s;

@@ -6,7 +6,7 @@
 
 typedef struct fd_cpu_peak {
     double f32;        /* floating-point operations per second: multiply-adds in registers, widest vectors in use    */
-    double bf16;       /* the same for bf16: a large matrix product of oneDNN's; 0: this machine has no bf16 products */
+    double bf16;       /* the same for bf16: AMX tiles, else a large matrix product of oneDNN's; 0: there are no bf16 products */
     double memory;     /* bytes per second to and from memory: reading, or adding two arrays, whichever is faster    */
 } fd_cpu_peak;
 
