@@ -91,7 +91,8 @@ static bool fits(fd_ctx *ctx, size_t bytes) {
 static void prefer_huge_pages(char *p, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
     if (bytes < 2 * HUGE_PAGE) return;
-    const uintptr_t from = ((uintptr_t)p + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, to = ((uintptr_t)p + bytes) / HUGE_PAGE * HUGE_PAGE;
+    const uintptr_t from = ((uintptr_t)p + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    const uintptr_t to = ((uintptr_t)p + bytes) / HUGE_PAGE * HUGE_PAGE;
     (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
 #else
     (void)p, (void)bytes;

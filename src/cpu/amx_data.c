@@ -16,7 +16,8 @@ ALWAYS void halves(uint16_t *high, uint16_t *low, const float *x, int64_t n) {
         low[i] = fd_f32_to_bf16(x[i] - fd_bf16_to_f32(high[i]));
     }
 }
-void fd_amx_to_chunks(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c, int64_t pixels) {
+void fd_amx_to_chunks(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c,
+                      int64_t pixels) {
     const int64_t size = (int64_t)fd_dtype_bytes(dt);
     for (int64_t i = 0; i < pixels; i++)
         for (int64_t k = 0; k < c; k += 32) {
@@ -98,7 +99,8 @@ ALWAYS void zip_halves(uint32_t *high, uint32_t *low, const float *a, const floa
 ALWAYS void tile(uint16_t *to, const float *t, int64_t r, int64_t n, int64_t inputs, int split) {
     const float zero[16] = {0};
     for (int64_t p = 0; p < 16; p++) {
-        const float *a = 2 * p < inputs ? t + (2 * p * n + r) * 16 : zero, *b = 2 * p + 1 < inputs ? t + ((2 * p + 1) * n + r) * 16 : zero;
+        const float *a = 2 * p < inputs ? t + (2 * p * n + r) * 16 : zero;
+        const float *b = 2 * p + 1 < inputs ? t + ((2 * p + 1) * n + r) * 16 : zero;
         zip_halves((uint32_t *)to + 16 * p, (uint32_t *)(to + 1024) + 16 * p, a, b, split);
     }
 }

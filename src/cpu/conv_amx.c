@@ -111,8 +111,8 @@ static void read_strip(const amx *s, const fd_buf *in, int64_t n, int64_t y0, in
 }
 
 /* Sums at positions p… of a strip to the pixels of y that they are. */
-static void write_sums(const amx *s, const fd_buf *out, int64_t n, int64_t y0, int64_t p, int64_t count, int64_t k0, const float *sums,
-                       float least) {
+static void write_sums(const amx *s, const fd_buf *out, int64_t n, int64_t y0, int64_t p, int64_t count, int64_t k0,
+                       const float *sums, float least) {
     const int64_t width = min64(s->K - k0, OUT);
     for (int64_t i = 0; i < count;) {
         const int64_t row = (p + i) / s->pitch, x = (p + i) % s->pitch;
@@ -121,8 +121,8 @@ static void write_sums(const amx *s, const fd_buf *out, int64_t n, int64_t y0, i
             continue;
         }
         const int64_t run = min64(count - i, s->ow - x), at = ((n * s->oh + y0 + row) * s->ow + x) * s->K + k0;
-        fd_amx_rows_above((char *)out->p + (size_t)at * fd_dtype_bytes(out->dt), out->dt, s->K, sums + i * OUT, least, run,
-                                  width);
+        void *to = (char *)out->p + (size_t)at * fd_dtype_bytes(out->dt);
+        fd_amx_rows_above(to, out->dt, s->K, sums + i * OUT, least, run, width);
         i += run;
     }
 }
@@ -154,10 +154,8 @@ static fd_status run(fd_ctx *ctx, const fd_call *c) {
     amx *s = c->state;
     void *w = (char *)c->work + s->w_at;
     if (!s->split) {
-        fd_packing how = {.bytes = s->w_bytes, .key = &s->head.run, .key_bytes = sizeof s->head.run, .self = s, .pack = pack};
         const int64_t key[] = {s->turned, s->C, s->K, s->kh, s->kw};
-        how.key = key;
-        how.key_bytes = sizeof key;
+        fd_packing how = {.bytes = s->w_bytes, .key = key, .key_bytes = sizeof key, .self = s, .pack = pack};
         FD_TRY(fd_packed_get(ctx, &s->packed, &how, c, 1, &w));
     }
     const int64_t tasks = c->in[0].s.n * s->strips * s->shares;
@@ -188,8 +186,8 @@ bool fd_amx_suits(const fd_call *c, fd_conv_role role) {
     if (role == FD_CONV_BWD_W) return fd_amx_suits_bwd_w(c);
     const fd_buf *in = &c->in[0], *out = &c->out[0];
     const fd_shape w = c->in[1].s;
-    return fd_cpu_has_amx() && c->attr.stride == 1 && in->dt == out->dt && in->block == in->s.c &&
-           out->block == out->s.c && in->s.c % 16 == 0 && out->s.c % 16 == 0 && c->attr.pad < w.h && c->attr.pad_w < w.w && w.w <= FD_AMX_ROWS;
+    return fd_cpu_has_amx() && c->attr.stride == 1 && c->attr.pad < w.h && c->attr.pad_w < w.w && w.w <= FD_AMX_ROWS &&
+           in->dt == out->dt && in->block == in->s.c && out->block == out->s.c && in->s.c % 16 == 0 && out->s.c % 16 == 0;
 }
 
 /* Strips small enough for the cache; more, and shares of the outputs, where there are too few for all threads. */

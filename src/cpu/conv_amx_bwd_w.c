@@ -7,8 +7,8 @@
  *     each thread, its outputs: per 32 inputs, 32 outputs and filter position: sums += dy' x
  *   at last: dw += sums
  *
- * Where channels are few, several pieces go at the same time, each with sums of its own, which are added up in their order. Pieces
- * and sums do not depend on the number of threads. f32 is done by three products, as in conv_amx.c.
+ * Where channels are few, several pieces go at the same time, each with sums of its own, which are added up in their
+ * order. Pieces and sums do not depend on the number of threads. f32 is done by three products, as in conv_amx.c.
  */
 #include <omp.h>
 #include <string.h>
@@ -58,8 +58,9 @@ static void read_row(const gradient *s, const fd_buf *t, int64_t chunk, int64_t 
 
 /* Zeros from row `row` to the end. */
 static void end_rows(const gradient *s, int64_t row, uint16_t *line) {
+    const int64_t left = 2 * s->pairs - row * s->pitch;
     for (int k = 0; k < s->parts; k++)
-        memset(line + (k * 2 * s->pairs + row * s->pitch) * CHUNK, 0, (size_t)((2 * s->pairs - row * s->pitch) * CHUNK) * sizeof *line);
+        memset(line + (k * 2 * s->pairs + row * s->pitch) * CHUNK, 0, (size_t)(left * CHUNK) * sizeof *line);
 }
 
 /* Picture and row that a piece begins with. */
@@ -121,7 +122,8 @@ static void add_sums(const gradient *s, float *dw, const float *sums, int64_t b,
 }
 
 static void multiply(const gradient *s, const uint16_t *dy, const uint16_t *x, float *sums) {
-    fd_amx_gradient g = {.dy = dy, .tile = s->pairs * CHUNK, .part = 2 * s->pairs * CHUNK, .steps = s->steps, .split = s->parts == 2};
+    fd_amx_gradient g = {.dy = dy, .tile = s->pairs * CHUNK, .part = 2 * s->pairs * CHUNK, .steps = s->steps,
+                         .split = s->parts == 2};
     for (int i = 0; i < s->kh; i++)
         for (int j = 0; j < s->kw; j++, sums += SUMS) {
             const int64_t moved = i * s->pitch + j;
@@ -223,8 +225,8 @@ static void divide(gradient *s, int threads) {
 bool fd_amx_suits_bwd_w(const fd_call *c) {
     const fd_buf *dy = &c->in[0], *x = &c->in[1];
     const fd_shape w = c->out[0].s;
-    return fd_cpu_has_amx() && c->attr.stride == 1 && w.h == 2 * c->attr.pad + 1 && w.w == 2 * c->attr.pad_w + 1 && dy->dt == x->dt &&
-           dy->block == dy->s.c && x->block == x->s.c && dy->s.c % 16 == 0 && x->s.c % 16 == 0;
+    return fd_cpu_has_amx() && c->attr.stride == 1 && w.h == 2 * c->attr.pad + 1 && w.w == 2 * c->attr.pad_w + 1 &&
+           dy->dt == x->dt && dy->block == dy->s.c && x->block == x->s.c && dy->s.c % 16 == 0 && x->s.c % 16 == 0;
 }
 
 fd_status fd_amx_prepare_bwd_w(fd_ctx *ctx, fd_call *c) {

@@ -4,8 +4,9 @@
  * A piece ("unit") is the least number of channel blocks of one sample whose edges are edges of groups: one block of 16
  * for groups of 4, three for groups of 6. It is contiguous. Where values lie pixel by pixel, 64 channels take the place
  * of a block, so that what a thread reads and writes of a pixel are whole cache lines. A unit's panels are vectors whose
- * lanes are channels: `rows` vectors `step` elements apart. Where a block is narrower than a vector, several pixels share one, and what is left
- * at the end of a block (`tail` elements) is computed in a vector of its own. With z = x + e (ADD) or x:
+ * lanes are channels: `rows` vectors `step` elements apart. Where a block is narrower than a vector, several pixels share
+ * one, and what is left at the end of a block (`tail` elements) is computed in a vector of its own. With z = x + e (ADD)
+ * or x:
  *
  *   forward   y = act(a x + b)        a = rstd gamma scale, b = the rest
  *   backward  h = r x + q             (z - mu) rstd
@@ -49,7 +50,9 @@ static geometry geometry_of(const fd_call *c, const fd_buf *x) {
 }
 
 /* Where the unit of sample n that begins with channel `first` lies, and in it the panel of channels ch.., in elements. */
-static int64_t unit_at(const geometry *s, int64_t n, int64_t first) { return n * s->C * s->hw + (s->last ? first : first * s->hw); }
+static int64_t unit_at(const geometry *s, int64_t n, int64_t first) {
+    return n * s->C * s->hw + (s->last ? first : first * s->hw);
+}
 static int64_t panel_at(const geometry *s, int64_t ch) {
     return s->last ? ch : ch / s->block * s->block * s->hw + ch % s->block;
 }

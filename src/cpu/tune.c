@@ -2,8 +2,8 @@
  *
  *   <ms directly> <ms by Winograd> <ms by AMX> <role> <type> <inputs>x<height>x<width> to <outputs> pad <p> blocks <in> <out>
  *
- * in the order they were measured, "inf" where that way cannot. It is read when the first convolution is planned, and written anew after each
- * measurement: whole or not at all, and two processes that measure at once lose nothing but time.
+ * in the order they were measured, "inf" where that way cannot. It is read when the first convolution is planned, and
+ * written anew after each measurement: whole or not at all, and two processes that measure at once lose nothing but time.
  */
 #include "cpu/tune.h"
 
