@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "base/version.h"
 #include "cli/commands.h"
+#include "cli/waiting.h"
 #include "comm/comm.h"
 #include "cpu/describe.h"
 #include "cpu/tune.h"
@@ -117,7 +118,9 @@ fd_status fd_cmd_doctor(fd_ctx *ctx, int argc, char **argv) {
            __VERSION__);
     printf("processor    %s\n", f.processor[0] ? f.processor : "unknown");
     printf("instructions %s\n", f.isa);
-    printf("threads      %d of %d cores\n", ctx->threads ? ctx->threads : omp_get_max_threads(), f.cores);
+    char waiting[80];
+    fd_waiting_describe(waiting);
+    printf("threads      %d of %d cores; those that wait %s\n", ctx->threads ? ctx->threads : omp_get_max_threads(), f.cores, waiting);
     printf("memory       %.1f GiB\n", physical_memory_gib());
     printf("convolutions %s\n", f.onednn);
     char tuned[4096];

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -66,6 +67,13 @@ static long turns(void) {
     }
     const double each = (now() - start) / TRIED;
     return each > 0 ? (long)(SPIN_SECONDS / each) : 0;
+}
+
+void fd_waiting_describe(char out[80]) {
+    const char *policy = getenv("OMP_WAIT_POLICY"), *count = getenv("GOMP_SPINCOUNT");
+    if (count) snprintf(out, 80, "spin %.20s turns, then sleep", count);
+    else if (policy) snprintf(out, 80, "%s", strcasecmp(policy, "passive") ? "spin" : "sleep at once");
+    else snprintf(out, 80, "as OpenMP has it");
 }
 
 void fd_waiting_choose(char **argv) {

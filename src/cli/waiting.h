@@ -7,4 +7,7 @@
  * made, or the program cannot start itself. */
 void fd_waiting_choose(char **argv);
 
+/* What the environment says now: "sleep at once". out holds 80 bytes. */
+void fd_waiting_describe(char out[80]);
+
 #endif

@@ -23,6 +23,13 @@ refuse 2 "no network file" info a.zip --plan
 refuse 1 "nothing-here" info nothing-here
 refuse 2 "PATH is missing" info
 refuse 2 "unexpected argument" info a.zip a.zip
+for wait in "OMP_WAIT_POLICY=passive:sleep at once" "OMP_WAIT_POLICY=ACTIVE:spin" "GOMP_SPINCOUNT=77:spin 77 turns, then sleep"; do
+    env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT "${wait%%:*}" "$FDISTILL" doctor >out 2>err || bad "doctor with ${wait%%:*}"
+    has "those that wait ${wait#*:}" out
+done
+# Left to itself the program chooses, whichever way.
+env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT "$FDISTILL" doctor >out 2>err || bad "doctor without a policy"
+grep -Eq "those that wait (sleep at once|spin [0-9]+ turns, then sleep)" out || bad "no policy chosen: $(grep threads out)"
 good doctor
 has "All needed parts work" out
 finish
