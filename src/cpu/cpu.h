@@ -10,7 +10,7 @@
 
 /* Widest vector instructions in use: what the processor has, lowered by the environment variable FD_MAX_ISA
  * (sse41, avx2, avx512 or one of oneDNN's longer names such as avx512_core_bf16). Decided on first use. */
-typedef enum { FD_ISA_BASE, FD_ISA_AVX2, FD_ISA_AVX512 } fd_isa;
+typedef enum { FD_ISA_BASE, FD_ISA_AVX2, FD_ISA_AVX512, FD_ISA_AVX512_BF16 } fd_isa;
 fd_isa fd_cpu_isa(void);
 /* bf16 products in hardware or exactly emulated by the convolution library; else bf16 values are computed on in f32. */
 bool fd_cpu_has_bf16(void);

@@ -14,7 +14,12 @@ static bool bf16, amx, channels_last;
 static fd_isa detect(void) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq")) return FD_ISA_AVX512;
+        __builtin_cpu_supports("avx512dq")) {
+#if defined(FD_HAVE_AVX512_BF16)
+        if (__builtin_cpu_supports("avx512bf16")) return FD_ISA_AVX512_BF16;
+#endif
+        return FD_ISA_AVX512;
+    }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return FD_ISA_AVX2;
 #endif
     return FD_ISA_BASE;
@@ -24,10 +29,12 @@ static void choose(void) {
     const char *limit = getenv("FD_MAX_ISA");
     chosen = detect();
     if (limit && *limit) {
-        fd_isa most = !strncmp(limit, "avx512", 6) ? FD_ISA_AVX512 : !strncmp(limit, "avx2", 4) ? FD_ISA_AVX2 : FD_ISA_BASE;
+        fd_isa most = !strncmp(limit, "avx2", 4) ? FD_ISA_AVX2 : FD_ISA_BASE;
+        if (!strncmp(limit, "avx512", 6)) most = FD_ISA_AVX512_BF16;
+        if (!strcmp(limit, "avx512_core") || !strcmp(limit, "avx512_core_vnni")) most = FD_ISA_AVX512;
         if (most < chosen) chosen = most;
     }
-    bf16 = fd_dnnl_limit_isa(limit) && chosen == FD_ISA_AVX512;
+    bf16 = fd_dnnl_limit_isa(limit) && chosen >= FD_ISA_AVX512;
     const char *layout = getenv("FD_LAYOUT");
     amx = bf16 && fd_dnnl_has_amx() && fd_amx_allowed();
     channels_last = layout && *layout ? !strcmp(layout, "last") : amx;
