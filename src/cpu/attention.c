@@ -28,8 +28,7 @@ typedef struct {
     float scale;
 } geometry;
 
-static int64_t up16(int64_t n) { return (n + 15) / 16 * 16; }
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t up16(int64_t n) { return fd_round_up(n, 16); }
 
 static geometry geometry_of(const fd_call *c, const fd_buf *qkv) {
     geometry s = {.f = fd_cpu_rows(), .N = qkv->s.n, .heads = c->attr.heads, .hw = fd_pixels(qkv->s)};
@@ -42,13 +41,13 @@ static geometry geometry_of(const fd_call *c, const fd_buf *qkv) {
     if (s.tile > MOST_ROWS) s.tile = MOST_ROWS;
     s.tiles = (s.hw + s.tile - 1) / s.tile;
     int64_t items = s.N * s.heads;
-    s.parts = items >= c->threads ? 1 : min64((c->threads + items - 1) / items, s.tiles);
+    s.parts = items >= c->threads ? 1 : fd_min64((c->threads + items - 1) / items, s.tiles);
     return s;
 }
 
 /* ---- panels ------------------------------------------------------------------------------------------------------- */
 
-static int64_t strip_width(int64_t cols, int64_t j) { return min64(STRIP, cols - j); }
+static int64_t strip_width(int64_t cols, int64_t j) { return fd_min64(STRIP, cols - j); }
 /* Where strip j/64 of a matrix of so many rows begins. */
 static int64_t strip_at(int64_t rows, int64_t j) { return j * rows; }
 
@@ -56,11 +55,11 @@ static int64_t strip_at(int64_t rows, int64_t j) { return j * rows; }
 static void transpose(float *to, const float *x, int64_t ld, int64_t rows, int64_t cols) {
     const int64_t wide = up16(rows);
     for (int64_t j = 0; j < wide; j += STRIP) {
-        const int64_t w = strip_width(wide, j), n = min64(w, rows - j);
+        const int64_t w = strip_width(wide, j), n = fd_min64(w, rows - j);
         float *strip = to + strip_at(cols, j);
         for (int64_t d = 0; d < cols; d += 16)
             for (int64_t i = 0; i < w; i++)
-                for (int64_t k = d; k < min64(d + 16, cols); k++) strip[k * w + i] = i < n ? x[(j + i) * ld + k] : 0;
+                for (int64_t k = d; k < fd_min64(d + 16, cols); k++) strip[k * w + i] = i < n ? x[(j + i) * ld + k] : 0;
     }
 }
 /* to = panels of x [rows][ld], cols columns (a multiple of 16) */
@@ -134,14 +133,14 @@ static void spread_qkv(const geometry *s, const fd_buf *qkv, int64_t n, int64_t 
 static void spread_y(const geometry *s, const fd_buf *y, int64_t n, int64_t head, int64_t i0, int64_t rows, const float *x,
                      const float *factor) {
     for (int64_t d = 0; d < s->c;) {
-        int64_t ch = head * s->c + d, run = min64(y->block - ch % y->block, s->c - d);
+        int64_t ch = head * s->c + d, run = fd_min64(y->block - ch % y->block, s->c - d);
         s->f->copy_rows(at(y, fd_at(y, n, ch, 0, 0) + i0 * y->block), y->dt, y->block, x + d, FD_F32, s->cp, factor, rows, run);
         d += run;
     }
 }
 static void gather_y(const geometry *s, float *to, const fd_buf *y, int64_t n, int64_t head, int64_t i0, int64_t rows) {
     for (int64_t d = 0; d < s->c;) {
-        int64_t ch = head * s->c + d, run = min64(y->block - ch % y->block, s->c - d);
+        int64_t ch = head * s->c + d, run = fd_min64(y->block - ch % y->block, s->c - d);
         s->f->copy_rows(to + d, FD_F32, s->cp, at(y, fd_at(y, n, ch, 0, 0) + i0 * y->block), y->dt, y->block, NULL, rows, run);
         d += run;
     }
@@ -178,7 +177,7 @@ static void forward_part(const fd_call *c, const geometry *s, int64_t n, int64_t
     to_panels(vp, v, s->cp, s->hw, s->cp);
     float *lse = (float *)c->out[1].p + (n * s->heads + head) * s->hw;
     for (int64_t t = part * s->tiles / s->parts; t < (part + 1) * s->tiles / s->parts; t++) {
-        const int64_t i0 = t * s->tile, m = min64(s->tile, s->hw - i0);
+        const int64_t i0 = t * s->tile, m = fd_min64(s->tile, s->hw - i0);
         product(s, m, s->hp, s->c, q + i0 * s->cp, s->cp, 1, kt, logits, s->hp, 0);
         for (int64_t i = 0; i < m; i++) {
             float sum, l = s->f->softmax(logits + i * s->hp, s->hw, s->scale, &sum);
@@ -233,7 +232,7 @@ static void backward_head(const fd_call *c, const geometry *s, int64_t n, int64_
     transpose(vt, v, s->cp, s->hw, s->c);
     const float *lse = (const float *)c->in[3].p + (n * s->heads + head) * s->hw;
     for (int64_t i0 = 0; i0 < s->hw; i0 += s->tile) {
-        const int64_t m = min64(s->tile, s->hw - i0);
+        const int64_t m = fd_min64(s->tile, s->hw - i0);
         const float *qt = q + i0 * s->cp, *dyt = dy + i0 * s->cp;
         gather_y(s, y, &c->in[2], n, head, i0, m);
         to_panels(qp, qt, s->cp, m, s->cp);

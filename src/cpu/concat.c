@@ -33,8 +33,6 @@ static void copy_channels(const fd_buf *y, const part *p, const fd_buf *x, int64
     }
 }
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static fd_status prepare(fd_ctx *ctx, fd_call *c) {
     for (int k = 0; k < FD_MAX_IN; k++)
         if (fd_has(&c->in[k]) && c->in[k].dt != c->out[0].dt) return FD_E_UNSUPPORTED;
@@ -49,14 +47,14 @@ static cut cut_of(const fd_buf *y) {
     const int64_t hw = fd_pixels(y->s);
     cut k = {y->block, hw, 1, 1};
     if (y->block == 1) k.channels = 16;
-    if (y->block >= LONG_RUN) k.pixels = min64(hw, PIXELS);
+    if (y->block >= LONG_RUN) k.pixels = fd_min64(hw, PIXELS);
     k.rows = (y->s.c + k.channels - 1) / k.channels;
     k.columns = (hw + k.pixels - 1) / k.pixels;
     return k;
 }
 static part part_of(const cut *k, const fd_buf *y, int64_t i) {
     const int64_t c = i / k->columns % k->rows * k->channels, p = i % k->columns * k->pixels;
-    return (part){i / k->columns / k->rows, c, min64(k->channels, y->s.c - c), p, min64(k->pixels, fd_pixels(y->s) - p)};
+    return (part){i / k->columns / k->rows, c, fd_min64(k->channels, y->s.c - c), p, fd_min64(k->pixels, fd_pixels(y->s) - p)};
 }
 
 static fd_status run_concat(fd_ctx *ctx, const fd_call *c) {
@@ -70,7 +68,7 @@ static fd_status run_concat(fd_ctx *ctx, const fd_call *c) {
             end = first + c->in[j].s.c;
             part p = all;
             p.channel = all.channel > first ? all.channel : first;
-            p.channels = min64(all.channel + all.channels, end) - p.channel;
+            p.channels = fd_min64(all.channel + all.channels, end) - p.channel;
             if (p.channels > 0) copy_channels(z, &p, &c->in[j], p.channel - first);
         }
     }

@@ -48,9 +48,8 @@ typedef struct {
     fd_packed *packed;
 } amx;
 
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static size_t up64(int64_t n) { return (size_t)ceil_div(n, 64) * 64; }
+/* Bytes of whole cache lines. */
+static size_t up64(int64_t n) { return (size_t)fd_round_up(n, 64); }
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 
@@ -62,10 +61,10 @@ static int64_t weights_at(const amx *s, int64_t b, int64_t c) {
 /* Chunk c of the inputs and block b of the outputs. The weights are [K][C][kh kw], [C][K][kh kw] turned. */
 static void pack_block(const amx *s, const float *w, uint16_t *to, int64_t b, int64_t c, float *buffer) {
     const int64_t R = s->kh * s->kw, from_out = s->turned ? R : s->C * R, from_in = s->turned ? s->K * R : R;
-    const int64_t inputs = min64(s->C - c * CHUNK, CHUNK), step = (s->split ? 4 : 2) * TILE;
+    const int64_t inputs = fd_min64(s->C - c * CHUNK, CHUNK), step = (s->split ? 4 : 2) * TILE;
     to += weights_at(s, b, c);
     for (int64_t k = b * OUT, t = 0; t < 2; t++, k += 16, to += TILE) {
-        const int outs = (int)min64(s->K - k < 0 ? 0 : s->K - k, 16);
+        const int outs = (int)fd_min64(s->K - k < 0 ? 0 : s->K - k, 16);
         fd_amx_weights(to, step, buffer, w + (outs ? k : 0) * from_out + c * CHUNK * from_in, from_out, from_in, outs, inputs,
                                    R, s->turned, s->split);
     }
@@ -113,14 +112,14 @@ static void read_strip(const amx *s, const fd_buf *in, int64_t n, int64_t y0, in
 /* Sums at positions p… of a strip to the pixels of y that they are. */
 static void write_sums(const amx *s, const fd_buf *out, int64_t n, int64_t y0, int64_t p, int64_t count, int64_t k0,
                        const float *sums, float least) {
-    const int64_t width = min64(s->K - k0, OUT);
+    const int64_t width = fd_min64(s->K - k0, OUT);
     for (int64_t i = 0; i < count;) {
         const int64_t row = (p + i) / s->pitch, x = (p + i) % s->pitch;
         if (x >= s->ow) {
             i += s->pitch - x;
             continue;
         }
-        const int64_t run = min64(count - i, s->ow - x), at = ((n * s->oh + y0 + row) * s->ow + x) * s->K + k0;
+        const int64_t run = fd_min64(count - i, s->ow - x), at = ((n * s->oh + y0 + row) * s->ow + x) * s->K + k0;
         void *to = (char *)out->p + (size_t)at * fd_dtype_bytes(out->dt);
         fd_amx_rows_above(to, out->dt, s->K, sums + i * OUT, least, run, width);
         i += run;
@@ -129,7 +128,7 @@ static void write_sums(const amx *s, const fd_buf *out, int64_t n, int64_t y0, i
 
 static void do_task(const amx *s, const fd_call *c, const uint16_t *w, int64_t task, char *work) {
     const int64_t share = task % s->shares, strip = task / s->shares % s->strips, n = task / s->shares / s->strips;
-    const int64_t y0 = strip * s->rows, rows = min64(s->rows, s->oh - y0);
+    const int64_t y0 = strip * s->rows, rows = fd_min64(s->rows, s->oh - y0);
     if (rows <= 0) return;
     const int64_t positions = (rows - 1) * s->pitch + s->ow;
     const float least = c->attr.act ? 0 : -INFINITY, *bias = s->turned ? NULL : c->in[2].p;
@@ -145,7 +144,7 @@ static void do_task(const amx *s, const fd_call *c, const uint16_t *w, int64_t t
             const int64_t left = positions - p;
             block.x = x + (p + s->gap - s->pad_w) * CHUNK;
             fd_amx_multiply(&block, left > FD_AMX_ROWS ? 2 : 1, sums);
-            write_sums(s, &c->out[0], n, y0, p, min64(left, 2 * FD_AMX_ROWS), b * OUT, sums, least);
+            write_sums(s, &c->out[0], n, y0, p, fd_min64(left, 2 * FD_AMX_ROWS), b * OUT, sums, least);
         }
     }
 }
@@ -195,13 +194,13 @@ static void divide(amx *s, int64_t pictures, int threads) {
     const int64_t row_bytes = s->pitch * s->chunks * CHUNK * 2 * (s->split ? 2 : 1);
     int64_t most = STRIP_BYTES / row_bytes - (s->kh - 1);
     if (most < 1) most = 1;
-    s->strips = ceil_div(s->oh, most);
+    s->strips = fd_ceil_div(s->oh, most);
     s->shares = 1;
     if (pictures * s->strips < 4 * threads && pictures % threads) {
-        if (s->oh * s->pitch >= 256 * threads) s->strips = ceil_div(s->strips, threads) * threads;
-        else s->shares = min64(threads, s->blocks);
+        if (s->oh * s->pitch >= 256 * threads) s->strips = fd_ceil_div(s->strips, threads) * threads;
+        else s->shares = fd_min64(threads, s->blocks);
     }
-    s->rows = ceil_div(s->oh, s->strips);
+    s->rows = fd_ceil_div(s->oh, s->strips);
     s->positions = (s->rows + s->kh - 1) * s->pitch + SLACK;
     s->part = s->positions * CHUNK;
     s->chunk = s->part * (s->split ? 2 : 1);
@@ -215,7 +214,7 @@ fd_status fd_amx_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role) {
     const fd_buf *in = &c->in[0], *out = &c->out[0];
     const fd_shape w = c->in[1].s;
     *s = (amx){.head = {run, release}, .turned = role == FD_CONV_BWD_X, .split = in->dt == FD_F32, .C = in->s.c, .K = out->s.c,
-               .chunks = ceil_div(in->s.c, CHUNK), .blocks = ceil_div(out->s.c, OUT), .kh = (int)w.h, .kw = (int)w.w,
+               .chunks = fd_ceil_div(in->s.c, CHUNK), .blocks = fd_ceil_div(out->s.c, OUT), .kh = (int)w.h, .kw = (int)w.w,
                .pad = c->attr.pad, .pad_w = c->attr.pad_w, .h = in->s.h, .w = in->s.w, .oh = out->s.h, .ow = out->s.w};
     if (s->turned) s->pad = s->kh - 1 - s->pad, s->pad_w = s->kw - 1 - s->pad_w;
     const int64_t right = s->ow + s->kw - 1 - s->w - s->pad_w;

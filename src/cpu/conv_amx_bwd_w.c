@@ -40,9 +40,8 @@ typedef struct {
     size_t dy_at, x_at, line_at, line_bytes, sums_at, share_bytes;
 } gradient;
 
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static size_t up64(int64_t n) { return (size_t)ceil_div(n, 64) * 64; }
+/* Bytes of whole cache lines. */
+static size_t up64(int64_t n) { return (size_t)fd_round_up(n, 64); }
 
 /* ---- pieces as positions ----------------------------------------------------------------------------------------- */
 
@@ -53,7 +52,7 @@ static void read_row(const gradient *s, const fd_buf *t, int64_t chunk, int64_t 
     for (int k = 0; k < s->parts; k++) memset(to + k * part, 0, (size_t)(s->pitch * CHUNK) * sizeof *to);
     if (!there) return;
     const size_t at = (size_t)((n * s->h + y) * s->w * C + chunk * CHUNK) * fd_dtype_bytes(t->dt);
-    fd_amx_to_chunks(to + before * CHUNK, 0, part, (const char *)t->p + at, t->dt, C, min64(C - chunk * CHUNK, CHUNK), s->w);
+    fd_amx_to_chunks(to + before * CHUNK, 0, part, (const char *)t->p + at, t->dt, C, fd_min64(C - chunk * CHUNK, CHUNK), s->w);
 }
 
 /* Zeros from row `row` to the end. */
@@ -65,7 +64,7 @@ static void end_rows(const gradient *s, int64_t row, uint16_t *line) {
 
 /* Picture and row that a piece begins with. */
 static void piece_at(const gradient *s, int64_t piece, int64_t *n, int64_t *y) {
-    const int64_t strips = ceil_div(s->h, s->rows);
+    const int64_t strips = fd_ceil_div(s->h, s->rows);
     *n = piece / strips * s->pictures;
     *y = piece % strips * s->rows;
 }
@@ -92,7 +91,7 @@ static void read_x(const gradient *s, const fd_buf *x, int64_t piece, int64_t ch
     piece_at(s, piece, &n, &y);
     const int64_t rows = s->pictures * s->apart + s->top;
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t q = min64(r / s->apart, s->pictures - 1);
+        const int64_t q = fd_min64(r / s->apart, s->pictures - 1);
         read_row(s, x, chunk, n + q, y + r - q * s->apart - s->top, s->left, line + r * s->pitch * CHUNK);
     }
     end_rows(s, rows, line);
@@ -105,13 +104,13 @@ static void read_x(const gradient *s, const fd_buf *x, int64_t piece, int64_t ch
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static void add_bias(const gradient *s, const fd_buf *dy, int64_t b, float *db) {
-    for (int64_t k = b * CHUNK; k < min64(s->K, (b + 1) * CHUNK); k += 16)
+    for (int64_t k = b * CHUNK; k < fd_min64(s->K, (b + 1) * CHUNK); k += 16)
         fd_amx_sum_pixels(db + k, (const char *)dy->p + (size_t)k * fd_dtype_bytes(dy->dt), dy->dt, s->K, s->n * s->h * s->w);
 }
 
 /* dw [K][C][kh kw] += sums [filter position][2][2][16 outputs][16 inputs] */
 static void add_sums(const gradient *s, float *dw, const float *sums, int64_t b, int64_t chunk) {
-    const int64_t R = s->kh * s->kw, nk = min64(s->K - b * CHUNK, CHUNK), nc = min64(s->C - chunk * CHUNK, CHUNK);
+    const int64_t R = s->kh * s->kw, nk = fd_min64(s->K - b * CHUNK, CHUNK), nc = fd_min64(s->C - chunk * CHUNK, CHUNK);
     for (int64_t k = 0; k < nk; k++) {
         float *to = dw + ((b * CHUNK + k) * s->C + chunk * CHUNK) * R;
         for (int64_t c = 0; c < nc; c++, to += R) {
@@ -147,7 +146,7 @@ static void do_group(const gradient *s, const fd_call *c, int64_t g, int64_t chu
     const int64_t shares = s->out_shares * s->in_shares, R = s->kh * s->kw, both = s->blocks + chunks;
     const int64_t dy_size = s->steps * s->parts * 2 * TILE, x_size = 2 * s->parts * 2 * s->pairs * CHUNK;
     for (int64_t piece = 0; piece < s->pieces; piece += s->lanes) {
-        const int64_t lanes = min64(s->lanes, s->pieces - piece);
+        const int64_t lanes = fd_min64(s->lanes, s->pieces - piece);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < lanes * both; i++) {
             const int64_t lane = i / both, k = i % both - s->blocks;
@@ -183,7 +182,7 @@ static fd_status run(fd_ctx *ctx, const fd_call *c) {
         fd_amx_tiles before;
         uint16_t *line = (uint16_t *)((char *)c->work + s->line_at + s->line_bytes * (size_t)omp_get_thread_num());
         fd_amx_begin(&before);
-        for (int64_t g = 0; g < s->chunks; g += s->group) do_group(s, c, g, min64(s->group, s->chunks - g), line);
+        for (int64_t g = 0; g < s->chunks; g += s->group) do_group(s, c, g, fd_min64(s->group, s->chunks - g), line);
         fd_amx_end(&before);
 #pragma omp for schedule(static)
         for (int64_t b = 0; b < (c->out[1].p ? s->blocks : 0); b++) add_bias(s, &c->in[0], b, c->out[1].p);
@@ -196,25 +195,25 @@ static fd_status run(fd_ctx *ctx, const fd_call *c) {
 /* Twice as many positions where the sums, which are read and written per piece, go with three products. */
 static void cut(gradient *s) {
     const int64_t most = POSITIONS * s->parts, picture = (s->h + s->top) * s->pitch;
-    s->pictures = picture < most ? ceil_div(s->n, ceil_div(s->n, most / picture)) : 1;
-    const int64_t strips = picture < most ? 1 : ceil_div(picture, most + most / 4);
-    s->rows = ceil_div(s->h, strips);
+    s->pictures = picture < most ? fd_ceil_div(s->n, fd_ceil_div(s->n, most / picture)) : 1;
+    const int64_t strips = picture < most ? 1 : fd_ceil_div(picture, most + most / 4);
+    s->rows = fd_ceil_div(s->h, strips);
     s->apart = s->rows + s->top;
-    s->pieces = ceil_div(s->n, s->pictures) * ceil_div(s->h, s->rows);
-    s->steps = ceil_div((s->pictures * s->apart - s->top) * s->pitch, 32);
-    s->pairs = ceil_div(s->steps * 32 + (s->kh - 1) * s->pitch + s->kw + 1, 2);
+    s->pieces = fd_ceil_div(s->n, s->pictures) * fd_ceil_div(s->h, s->rows);
+    s->steps = fd_ceil_div((s->pictures * s->apart - s->top) * s->pitch, 32);
+    s->pairs = fd_ceil_div(s->steps * 32 + (s->kh - 1) * s->pitch + s->kw + 1, 2);
     const int64_t rows = (s->pictures * s->apart + s->top) * s->pitch;
-    if (s->pairs * 2 < rows) s->pairs = ceil_div(rows, 2);
+    if (s->pairs * 2 < rows) s->pairs = fd_ceil_div(rows, 2);
 }
 
 static void divide(gradient *s, int threads) {
-    s->lanes = min64(ceil_div(PARTS, s->blocks * s->chunks), s->pieces);
-    s->out_shares = min64(threads, s->blocks);
-    s->in_shares = min64(ceil_div(threads, s->out_shares), s->chunks);
-    const int64_t blocks = ceil_div(s->blocks, s->out_shares), each = blocks * s->kh * s->kw * SUMS * (int64_t)sizeof(float);
+    s->lanes = fd_min64(fd_ceil_div(PARTS, s->blocks * s->chunks), s->pieces);
+    s->out_shares = fd_min64(threads, s->blocks);
+    s->in_shares = fd_min64(fd_ceil_div(threads, s->out_shares), s->chunks);
+    const int64_t blocks = fd_ceil_div(s->blocks, s->out_shares), each = blocks * s->kh * s->kw * SUMS * (int64_t)sizeof(float);
     const int64_t most = SUM_BYTES / each < 1 ? s->in_shares : SUM_BYTES / each * s->in_shares;
-    s->group = ceil_div(s->chunks, ceil_div(s->chunks, most));
-    s->share_bytes = up64(ceil_div(s->group, s->in_shares) * each);
+    s->group = fd_ceil_div(s->chunks, fd_ceil_div(s->chunks, most));
+    s->share_bytes = up64(fd_ceil_div(s->group, s->in_shares) * each);
     s->dy_at = 0;
     s->x_at = up64(s->lanes * s->blocks * s->steps * s->parts * 2 * TILE * 2);
     s->line_at = s->x_at + up64(s->lanes * s->group * 2 * s->parts * 2 * s->pairs * CHUNK * 2);
@@ -235,7 +234,7 @@ fd_status fd_amx_prepare_bwd_w(fd_ctx *ctx, fd_call *c) {
     const fd_buf *dy = &c->in[0], *x = &c->in[1];
     const fd_shape w = c->out[0].s;
     *s = (gradient){.head = {run, fd_free}, .parts = x->dt == FD_F32 ? 2 : 1, .C = x->s.c, .K = dy->s.c,
-                    .chunks = ceil_div(x->s.c, CHUNK), .blocks = ceil_div(dy->s.c, CHUNK), .kh = (int)w.h, .kw = (int)w.w,
+                    .chunks = fd_ceil_div(x->s.c, CHUNK), .blocks = fd_ceil_div(dy->s.c, CHUNK), .kh = (int)w.h, .kw = (int)w.w,
                     .top = c->attr.pad, .left = c->attr.pad_w, .n = x->s.n, .h = x->s.h, .w = x->s.w,
                     .pitch = x->s.w + c->attr.pad_w};
     cut(s);

@@ -34,6 +34,10 @@ extern const fd_kernel fd_cpu_dropout;
 extern const fd_kernel fd_cpu_sq_err, fd_cpu_sq_err_bwd;
 extern const fd_kernel fd_cpu_sum_rows, fd_cpu_broadcast_rows, fd_cpu_mean_hw, fd_cpu_broadcast_hw;
 
+static inline int64_t fd_min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t fd_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t fd_round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
 /* An operand is there: prepare sees no pointers, but absent ones have no size. */
 static inline bool fd_has(const fd_buf *b) { return fd_count(b->s) > 0; }
 /* Threads for a loop over `items` independent pieces of `each` element operations: one where starting the others costs

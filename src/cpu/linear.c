@@ -11,15 +11,13 @@
 #include "cpu/cpu.h"
 #include "cpu/isa/rows.h"
 
-static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 /* Pieces of the workspace, each a whole number of cache lines. */
 static float *take(char **at, int64_t count) {
     float *p = (float *)*at;
-    *at += round_up(count * (int64_t)sizeof(float), 64);
+    *at += fd_round_up(count * (int64_t)sizeof(float), 64);
     return p;
 }
-static size_t room(int64_t count) { return (size_t)round_up(count * (int64_t)sizeof(float), 64); }
+static size_t room(int64_t count) { return (size_t)fd_round_up(count * (int64_t)sizeof(float), 64); }
 
 static const float *as_f32(const fd_buf *b, char **work) {
     if (b->dt == FD_F32) return b->p;
@@ -29,10 +27,10 @@ static const float *as_f32(const fd_buf *b, char **work) {
 }
 
 /* Columns of one thread: whole vectors, so that at most the last thread meets a ragged edge. */
-static int64_t share(int64_t n, int team) { return round_up((n + team - 1) / team, 16); }
+static int64_t share(int64_t n, int team) { return fd_round_up((n + team - 1) / team, 16); }
 
 /* Padded with zero columns: an edge would be computed one number at a time. */
-static int64_t padded_batch(const fd_call *c) { return round_up(c->in[0].s.n, 16); }
+static int64_t padded_batch(const fd_call *c) { return fd_round_up(c->in[0].s.n, 16); }
 
 static fd_status prepare_forward(fd_ctx *ctx, fd_call *c) {
     (void)ctx;
@@ -50,7 +48,7 @@ static fd_status run_forward(fd_ctx *ctx, const fd_call *c) {
     for (int64_t i = 0; i < C; i++)
         for (int64_t n = 0; n < P; n++) xt[i * P + n] = n < N ? fd_get(x, n * C + i) : 0;
     const int team = fd_team(c, K, C * P);
-    const int64_t part = round_up((K + team - 1) / team, 6);
+    const int64_t part = fd_round_up((K + team - 1) / team, 6);
 #pragma omp parallel for num_threads(team)
     for (int64_t k = 0; k < K; k += part) {
         const int64_t m = K - k < part ? K - k : part;
@@ -102,7 +100,7 @@ static fd_status run_bwd_w(fd_ctx *ctx, const fd_call *c) {
     char *work = c->work;
     const float *dy = as_f32(&c->in[0], &work), *x = as_f32(&c->in[1], &work);
     const int team = fd_team(c, K, C * N);
-    const int64_t part = round_up((K + team - 1) / team, 6);
+    const int64_t part = fd_round_up((K + team - 1) / team, 6);
 #pragma omp parallel for num_threads(team)
     for (int64_t k = 0; k < K; k += part) {
         const int64_t m = K - k < part ? K - k : part;

@@ -13,9 +13,6 @@ bool fd_winograd_suits(const fd_buf *x, const fd_buf *y, fd_shape w, const fd_at
 fd_status fd_winograd_prepare(fd_ctx *ctx, fd_call *c, fd_conv_role role);
 fd_status fd_winograd_prepare_bwd_w(fd_ctx *ctx, fd_call *c);      /* for the file above only */
 
-static inline int64_t fd_round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-static inline int64_t fd_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /* The tiles of a batch of pictures, and channels in panels as wide as the inner products like them. */
 typedef struct { int64_t count, ty, tx; } fd_tiling;
 static inline fd_tiling fd_tiling_of(fd_shape s) {
