@@ -1,7 +1,7 @@
 /* A thread that sleeps is woken in some 20 to 50 microseconds, as long as a small operation takes; one that spins and waits for
  * one that another program has displaced makes a busy machine many times slower. OpenMP's own choice is to spin for many
  * milliseconds. Here: where nothing else runs when the program starts, threads spin for an eighth of a millisecond and then
- * sleep, so that programs which come later cost a fifth of the speed and not most of it; else they sleep at once.
+ * sleep, so that programs which come later cost two fifths of the speed and not most of it; else they sleep at once.
  * docs/speed.md has the measurements. */
 #include "cli/waiting.h"
 
@@ -12,15 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/progress.h"
+
 #define SPIN_SECONDS 125e-6
 #define SAMPLES 4
 #define BETWEEN_NS 300000
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Threads of this process that run: a BLAS starts its own when it is loaded, and lets them spin for a while. */
 static int own(void) {
@@ -57,7 +53,7 @@ static int others(void) {
 /* Turns of libgomp's loop (look, then pause) in the time to spin. */
 static long turns(void) {
     enum { TRIED = 500 };
-    const double start = now();
+    const double start = fd_now();
     for (int i = 0; i < TRIED; i++) {
 #if defined(__x86_64__)
         __builtin_ia32_pause();
@@ -65,7 +61,7 @@ static long turns(void) {
         __asm__ volatile("" ::: "memory");
 #endif
     }
-    const double each = (now() - start) / TRIED;
+    const double each = (fd_now() - start) / TRIED;
     return each > 0 ? (long)(SPIN_SECONDS / each) : 0;
 }
 

@@ -3,17 +3,13 @@
 
 #include "cpu/isa/columns.h"
 
+/* n: a multiple of 16 */
 ALWAYS void halves(uint16_t *high, uint16_t *low, const float *x, int64_t n) {
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) {
+    for (int64_t i = 0; i < n; i += VL) {
         const vf v = vload(x + i);
         const vh h = narrow(v);
         *(vh_anywhere *)(high + i) = h;
         *(vh_anywhere *)(low + i) = narrow(v - widen(h));
-    }
-    for (; i < n; i++) {
-        high[i] = fd_f32_to_bf16(x[i]);
-        low[i] = fd_f32_to_bf16(x[i] - fd_bf16_to_f32(high[i]));
     }
 }
 void fd_amx_to_chunks(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c,

@@ -11,7 +11,7 @@
  * for each weight of an output */
 void fd_amx_weights(uint16_t *to, int64_t step, float *t, const float *w, int64_t from_out, int64_t from_in, int outs,
                     int64_t inputs, int64_t n, int turned, int split);
-/* c channels of pixels that lie `step` apart, to chunks of 32 (zeros behind the last): channel k of pixel i to
+/* c channels, a multiple of 16, of pixels that lie `step` apart, to chunks of 32 (zeros behind the last): channel k of pixel i to
  * to[k/32 chunk + 32 i + k%32], of f32 the high half there and the low one (x = high
  * + low to a relative 2^-17) `part` further */
 void fd_amx_to_chunks(uint16_t *to, int64_t chunk, int64_t part, const void *x, fd_dtype dt, int64_t step, int64_t c,

@@ -66,7 +66,7 @@ static void pack_block(const amx *s, const float *w, uint16_t *to, int64_t b, in
     for (int64_t k = b * OUT, t = 0; t < 2; t++, k += 16, to += TILE) {
         const int outs = (int)fd_min64(s->K - k < 0 ? 0 : s->K - k, 16);
         fd_amx_weights(to, step, buffer, w + (outs ? k : 0) * from_out + c * CHUNK * from_in, from_out, from_in, outs, inputs,
-                                   R, s->turned, s->split);
+                       R, s->turned, s->split);
     }
 }
 
@@ -104,7 +104,7 @@ static void read_strip(const amx *s, const fd_buf *in, int64_t n, int64_t y0, in
         }
         zero(s, x, at, s->gap);
         fd_amx_to_chunks(x + (at + s->gap) * CHUNK, s->chunk, s->part,
-                                 (const char *)in->p + (size_t)((n * s->h + y) * s->w * s->C) * size, in->dt, s->C, s->C, s->w);
+                         (const char *)in->p + (size_t)((n * s->h + y) * s->w * s->C) * size, in->dt, s->C, s->C, s->w);
     }
     zero(s, x, (rows + s->kh - 1) * s->pitch, s->gap);
 }
