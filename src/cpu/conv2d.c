@@ -19,11 +19,17 @@
 #include "cpu/packed.h"
 #include "cpu/winograd.h"
 
+#define TRY_DNNL(call)                                 \
+    do {                                               \
+        dnnl_status_t try_dnnl = (call);               \
+        if (try_dnnl != dnnl_success) return try_dnnl; \
+    } while (0)
+
 /* One operand of the primitive: mem is what the primitive sees. */
 typedef struct {
-    dnnl_memory_t mem, outer, scratch;   /* outer: the value's own layout when that differs                 */
+    dnnl_memory_t mem, outer;            /* outer: the value's own layout when that differs                 */
     fd_dnnl_reorder relay;               /* between outer and mem                                           */
-    size_t offset, scratch_offset;       /* of mem and scratch in the workspace when the operand is re-laid */
+    size_t offset, scratch_offset;       /* of mem and the relay's scratch in the workspace when re-laid    */
 } operand;
 
 typedef struct {
@@ -33,9 +39,9 @@ typedef struct {
     operand src, dst, wei;               /* wei: outer is the row-major parameter or its gradient */
     dnnl_memory_t bias, scratch;
     size_t bias_offset, scratch_offset;  /* bwd_w: the new part of db, to be added */
-    bool has_bias;
     fd_packed *packed;
-    dnnl_memory_desc_t packed_md;
+    fd_md_key key;                       /* of the packed weights */
+    size_t packed_bytes;
     dnnl_exec_arg_t arg[6];
     int nargs;
     char algo[64];
@@ -50,8 +56,7 @@ static void release(void *state) {
     for (size_t i = 0; i < FD_COUNT(all); i++) {
         if (all[i]->mem) dnnl_memory_destroy(all[i]->mem);
         if (all[i]->outer) dnnl_memory_destroy(all[i]->outer);
-        if (all[i]->scratch) dnnl_memory_destroy(all[i]->scratch);
-        if (all[i]->relay.prim) dnnl_primitive_destroy(all[i]->relay.prim);
+        fd_dnnl_reorder_free(&all[i]->relay);
     }
     if (s->bias) dnnl_memory_destroy(s->bias);
     if (s->scratch) dnnl_memory_destroy(s->scratch);
@@ -83,15 +88,9 @@ static problem describe(fd_conv_role what, const fd_call *c) {
 }
 
 static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p, bool any) {
-    fd_dnnl_conv d = {.factor = p->dt, .stride = p->stride, .pad = p->pad, .pad_w = p->pad_w, .bias = p->bias, .relu = p->relu};
+    fd_dnnl_conv d = {.x = p->x, .y = p->y, .any = any, .type = p->dt, .stride = p->stride, .pad = p->pad, .pad_w = p->pad_w,
+                      .bias = p->bias, .relu = p->relu};
     memcpy(d.w, p->w, sizeof d.w);
-    if (!any && (!fd_dnnl_layout(&d.x, p->x, p->dt) || !fd_dnnl_layout(&d.y, p->y, p->dt))) return dnnl_unimplemented;
-    if (any) {
-        dnnl_dims_t x = {p->x->s.n, p->x->s.c, p->x->s.h, p->x->s.w}, y = {p->y->s.n, p->y->s.c, p->y->s.h, p->y->s.w};
-        dnnl_status_t s = dnnl_memory_desc_init_by_tag(&d.x, 4, x, p->dt, dnnl_format_tag_any);
-        if (s == dnnl_success) s = dnnl_memory_desc_init_by_tag(&d.y, 4, y, p->dt, dnnl_format_tag_any);
-        if (s != dnnl_success) return s;
-    }
     return fd_dnnl_conv_describe(pd, what, &d);
 }
 
@@ -118,51 +117,48 @@ static size_t reserve(fd_call *c, size_t bytes) {
 }
 
 /* Makes the memory objects of one operand, with a re-laid copy if the primitive's layout or type is another one. */
-static dnnl_status_t bind(operand *o, fd_call *c, const dnnl_memory_desc_t *outer, const dnnl_memory_desc_t *inner,
-                          bool output, bool add, bool force) {
+static dnnl_status_t bind(operand *o, fd_call *c, fd_const_md outer, fd_const_md inner, bool output, bool add, bool force) {
     dnnl_engine_t e = fd_dnnl_engine();
     dnnl_status_t s = dnnl_memory_create(&o->mem, inner, e, DNNL_MEMORY_NONE);
     if (s != dnnl_success || (!force && dnnl_memory_desc_equal(outer, inner))) return s;
     if ((s = dnnl_memory_create(&o->outer, outer, e, DNNL_MEMORY_NONE)) != dnnl_success) return s;
     if ((s = fd_dnnl_reorder_new(&o->relay, output ? inner : outer, output ? outer : inner, add)) != dnnl_success) return s;
-    if (o->relay.scratch) {
-        if ((s = dnnl_memory_create(&o->scratch, &o->relay.scratch_md, e, DNNL_MEMORY_NONE)) != dnnl_success) return s;
-        o->scratch_offset = reserve(c, o->relay.scratch);
-    }
+    if (o->relay.scratch) o->scratch_offset = reserve(c, o->relay.bytes);
     return dnnl_success;
 }
 
-static dnnl_status_t build(conv *s, fd_call *c, const problem *p, dnnl_primitive_desc_t pd) {
-    dnnl_memory_desc_t x, y, w, user_w;
+/* The layouts outside the primitive: of the values, and of the parameter or its gradient. */
+typedef struct { fd_md x, y, w, bias; } outsides;
+
+static dnnl_status_t lay_out(outsides *l, const problem *p) {
+    TRY_DNNL(fd_dnnl_layout(&l->x, p->x, fd_dnnl_type(p->x->dt), false));
+    TRY_DNNL(fd_dnnl_layout(&l->y, p->y, fd_dnnl_type(p->y->dt), false));
+    TRY_DNNL(fd_md_new(&l->w, 4, p->w, dnnl_f32, dnnl_oihw));
+    return p->bias ? fd_md_new(&l->bias, 1, (dnnl_dims_t){p->w[0]}, dnnl_f32, dnnl_x) : dnnl_success;
+}
+
+static dnnl_status_t build(conv *s, fd_call *c, const problem *p, dnnl_primitive_desc_t pd, const outsides *l) {
     const bool fw = s->what == FD_CONV_FORWARD, bx = s->what == FD_CONV_BWD_X, bw = s->what == FD_CONV_BWD_W;
-    if (!fd_dnnl_layout(&x, p->x, fd_dnnl_type(p->x->dt)) || !fd_dnnl_layout(&y, p->y, fd_dnnl_type(p->y->dt)))
-        return dnnl_unimplemented;
-    dnnl_status_t r = dnnl_memory_desc_init_by_tag(&user_w, 4, p->w, dnnl_f32, dnnl_oihw);
-    if (r != dnnl_success) return r;
-    const dnnl_memory_desc_t *px = dnnl_primitive_desc_query_md(pd, bx ? dnnl_query_diff_src_md : dnnl_query_src_md, 0);
-    const dnnl_memory_desc_t *py = dnnl_primitive_desc_query_md(pd, fw ? dnnl_query_dst_md : dnnl_query_diff_dst_md, 0);
-    const dnnl_memory_desc_t *pw = dnnl_primitive_desc_query_md(pd, bw ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
-    const dnnl_memory_desc_t *ps = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    if ((r = dnnl_primitive_create(&s->prim, pd)) != dnnl_success) return r;
-    w = *pw;
-    s->packed_md = w;
+    fd_const_md px = dnnl_primitive_desc_query_md(pd, bx ? dnnl_query_diff_src_md : dnnl_query_src_md, 0);
+    fd_const_md py = dnnl_primitive_desc_query_md(pd, fw ? dnnl_query_dst_md : dnnl_query_diff_dst_md, 0);
+    fd_const_md pw = dnnl_primitive_desc_query_md(pd, bw ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
+    fd_const_md ps = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    TRY_DNNL(dnnl_primitive_create(&s->prim, pd));
+    TRY_DNNL(fd_md_key_of(pw, &s->key));
+    s->packed_bytes = dnnl_memory_desc_get_size(pw);
     c->work_bytes = 0;
-    if ((r = bind(&s->src, c, &x, px, bx, false, false)) != dnnl_success) return r;
-    if ((r = bind(&s->dst, c, &y, py, fw, false, false)) != dnnl_success) return r;
-    if ((r = bind(&s->wei, c, &user_w, &w, bw, bw, true)) != dnnl_success) return r;
+    TRY_DNNL(bind(&s->src, c, l->x, px, bx, false, false));
+    TRY_DNNL(bind(&s->dst, c, l->y, py, fw, false, false));
+    TRY_DNNL(bind(&s->wei, c, l->w, pw, bw, bw, true));
     if (s->src.outer) s->src.offset = reserve(c, dnnl_memory_desc_get_size(px));
     if (s->dst.outer) s->dst.offset = reserve(c, dnnl_memory_desc_get_size(py));
-    if (bw) s->wei.offset = reserve(c, dnnl_memory_desc_get_size(&w));
-    s->has_bias = p->bias;
+    if (bw) s->wei.offset = reserve(c, s->packed_bytes);
     if (p->bias) {
-        dnnl_memory_desc_t b;
-        dnnl_dims_t k = {p->w[0]};
-        if ((r = dnnl_memory_desc_init_by_tag(&b, 1, k, dnnl_f32, dnnl_x)) != dnnl_success) return r;
-        if ((r = dnnl_memory_create(&s->bias, &b, fd_dnnl_engine(), DNNL_MEMORY_NONE)) != dnnl_success) return r;
+        TRY_DNNL(dnnl_memory_create(&s->bias, l->bias, fd_dnnl_engine(), DNNL_MEMORY_NONE));
         if (bw) s->bias_offset = reserve(c, (size_t)p->w[0] * sizeof(float));
     }
     if (dnnl_memory_desc_get_size(ps)) {
-        if ((r = dnnl_memory_create(&s->scratch, ps, fd_dnnl_engine(), DNNL_MEMORY_NONE)) != dnnl_success) return r;
+        TRY_DNNL(dnnl_memory_create(&s->scratch, ps, fd_dnnl_engine(), DNNL_MEMORY_NONE));
         s->scratch_offset = reserve(c, dnnl_memory_desc_get_size(ps));
     }
     s->arg[s->nargs++] = (dnnl_exec_arg_t){bx ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, s->src.mem};
@@ -190,7 +186,11 @@ static fd_status prepare_direct(fd_ctx *ctx, fd_call *c, fd_conv_role what) {
     }
     s->head = (fd_conv_state){run, release};
     s->what = what;
-    dnnl_status_t r = build(s, c, &p, pd);
+    outsides l = {0};
+    dnnl_status_t r = lay_out(&l, &p);
+    if (r == dnnl_success) r = build(s, c, &p, pd, &l);
+    fd_md all[] = {l.x, l.y, l.w, l.bias};
+    for (size_t i = 0; i < FD_COUNT(all); i++) fd_md_free(all[i]);
     dnnl_primitive_desc_destroy(pd);
     if (r != dnnl_success) {
         release(s);
@@ -222,20 +222,14 @@ static fd_status prepare_bwd_w(fd_ctx *ctx, fd_call *c) { return prepare(ctx, c,
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
-#define TRY_DNNL(call)                              \
-    do {                                            \
-        dnnl_status_t try_dnnl = (call);            \
-        if (try_dnnl != dnnl_success) return try_dnnl; \
-    } while (0)
-
 /* The reorder of the weights: self is the conv. */
 static fd_status pack(fd_ctx *ctx, void *self, const float *w, void *to, const fd_call *c) {
     conv *s = self;
     dnnl_status_t r = dnnl_memory_set_data_handle(s->wei.outer, (void *)w);
     if (r == dnnl_success) r = dnnl_memory_set_data_handle(s->wei.mem, to);
-    if (r == dnnl_success && s->wei.scratch)
-        r = dnnl_memory_set_data_handle(s->wei.scratch, (char *)c->work + s->wei.scratch_offset);
-    if (r == dnnl_success) r = fd_dnnl_reorder_run(&s->wei.relay, s->wei.outer, s->wei.mem, s->wei.scratch);
+    if (r == dnnl_success && s->wei.relay.scratch)
+        r = dnnl_memory_set_data_handle(s->wei.relay.scratch, (char *)c->work + s->wei.scratch_offset);
+    if (r == dnnl_success) r = fd_dnnl_reorder_run(&s->wei.relay, s->wei.outer, s->wei.mem);
     return r == dnnl_success ? FD_OK : fd_dnnl_fail(ctx, r, "conv2d weights");
 }
 
@@ -243,13 +237,13 @@ static dnnl_status_t place(const operand *o, const fd_call *c, void *value) {
     char *work = c->work;
     if (!o->outer) return dnnl_memory_set_data_handle(o->mem, value);
     TRY_DNNL(dnnl_memory_set_data_handle(o->outer, value));
-    if (o->scratch) TRY_DNNL(dnnl_memory_set_data_handle(o->scratch, work + o->scratch_offset));
+    if (o->relay.scratch) TRY_DNNL(dnnl_memory_set_data_handle(o->relay.scratch, work + o->scratch_offset));
     return dnnl_memory_set_data_handle(o->mem, work + o->offset);
 }
 
 static dnnl_status_t relay(const operand *o, bool in) {
     if (!o->outer) return dnnl_success;
-    return fd_dnnl_reorder_run(&o->relay, in ? o->outer : o->mem, in ? o->mem : o->outer, o->scratch);
+    return fd_dnnl_reorder_run(&o->relay, in ? o->outer : o->mem, in ? o->mem : o->outer);
 }
 
 static dnnl_status_t execute(conv *s, const fd_call *c, void *packed) {
@@ -280,8 +274,7 @@ static fd_status run(fd_ctx *ctx, const fd_call *c) {
     void *packed = NULL;
     fd_dnnl_threads(c);
     if (s->what != FD_CONV_BWD_W) {
-        fd_packing how = {.bytes = dnnl_memory_desc_get_size(&s->packed_md), .key = &s->packed_md,
-                          .key_bytes = sizeof s->packed_md, .self = s, .pack = pack};
+        fd_packing how = {.bytes = s->packed_bytes, .key = &s->key, .key_bytes = sizeof s->key, .self = s, .pack = pack};
         FD_TRY(fd_packed_get(ctx, &s->packed, &how, c, 1, &packed));
     }
     dnnl_status_t r = execute(s, c, packed);

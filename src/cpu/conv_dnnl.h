@@ -6,9 +6,10 @@
 #include "cpu/dnnl_glue.h"
 
 typedef struct {
-    dnnl_memory_desc_t x, y;     /* x or dx, y or dy: with their types, in a layout or dnnl_format_tag_any */
+    const fd_buf *x, *y;         /* x or dx, y or dy: their shapes, and their layouts unless `any` */
+    bool any;                    /* oneDNN chooses the layouts of both */
     dnnl_dims_t w;               /* out, in, height, width */
-    dnnl_data_type_t factor;     /* of the weights; their gradient is f32 */
+    dnnl_data_type_t type;       /* of all three; the weights' gradient is f32 */
     int stride, pad, pad_w;
     bool bias, relu;
 } fd_dnnl_conv;

@@ -10,7 +10,7 @@ bool fd_dnnl_limit_isa(const char *name) {
         {"avx", dnnl_cpu_isa_avx},
         {"avx2", dnnl_cpu_isa_avx2},
         {"avx2_vnni", dnnl_cpu_isa_avx2_vnni},
-        {"avx512", dnnl_cpu_isa_all},
+        {"avx512", dnnl_cpu_isa_default},
         {"avx512_core", dnnl_cpu_isa_avx512_core},
         {"avx512_core_vnni", dnnl_cpu_isa_avx512_core_vnni},
         {"avx512_core_bf16", dnnl_cpu_isa_avx512_core_bf16},
@@ -45,19 +45,21 @@ dnnl_stream_t fd_dnnl_stream(void) {
     return stream;
 }
 
-bool fd_dnnl_layout(dnnl_memory_desc_t *md, const fd_buf *b, dnnl_data_type_t dt) {
+dnnl_status_t fd_dnnl_layout(fd_md *md, const fd_buf *b, dnnl_data_type_t dt, bool any) {
     dnnl_dims_t dims = {b->s.n, b->s.c, b->s.h, b->s.w};
     dnnl_format_tag_t tag;
-    if (b->block == 1) tag = dnnl_nchw;
+    *md = NULL;
+    if (any) tag = dnnl_format_tag_any;
+    else if (b->block == 1) tag = dnnl_nchw;
     else if (b->block == 16) tag = dnnl_nChw16c;
     else if (b->block == 8) tag = dnnl_nChw8c;
     else if (b->block == 4) tag = dnnl_nChw4c;
     else if (b->block == b->s.c) tag = dnnl_nhwc;
-    else return false;
-    return dnnl_memory_desc_init_by_tag(md, 4, dims, dt, tag) == dnnl_success;
+    else return dnnl_unimplemented;
+    return fd_md_new(md, 4, dims, dt, tag);
 }
 
-dnnl_status_t fd_dnnl_reorder_new(fd_dnnl_reorder *r, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, bool add) {
+dnnl_status_t fd_dnnl_reorder_new(fd_dnnl_reorder *r, fd_const_md from, fd_const_md to, bool add) {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t post = NULL;
     dnnl_primitive_desc_t pd = NULL;
@@ -67,15 +69,15 @@ dnnl_status_t fd_dnnl_reorder_new(fd_dnnl_reorder *r, const dnnl_memory_desc_t *
     if (s == dnnl_success) s = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
     if (s == dnnl_success && add) {
         s = dnnl_post_ops_create(&post);
-        if (s == dnnl_success) s = dnnl_post_ops_append_sum(post, 1.0f);
+        if (s == dnnl_success) s = fd_dnnl_add_sum(post);
         if (s == dnnl_success) s = dnnl_primitive_attr_set_post_ops(attr, post);
     }
     if (s == dnnl_success) s = dnnl_reorder_primitive_desc_create(&pd, from, e, to, e, attr);
     if (s == dnnl_success) {
-        const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-        r->scratch_md = *scratch;
-        r->scratch = dnnl_memory_desc_get_size(scratch);
+        fd_const_md scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+        r->bytes = dnnl_memory_desc_get_size(scratch);
         s = dnnl_primitive_create(&r->prim, pd);
+        if (s == dnnl_success && r->bytes) s = dnnl_memory_create(&r->scratch, scratch, e, DNNL_MEMORY_NONE);
     }
     if (pd) dnnl_primitive_desc_destroy(pd);
     if (post) dnnl_post_ops_destroy(post);
@@ -83,9 +85,15 @@ dnnl_status_t fd_dnnl_reorder_new(fd_dnnl_reorder *r, const dnnl_memory_desc_t *
     return s;
 }
 
-dnnl_status_t fd_dnnl_reorder_run(const fd_dnnl_reorder *r, dnnl_memory_t from, dnnl_memory_t to, dnnl_memory_t scratch) {
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, scratch}};
-    return dnnl_primitive_execute(r->prim, fd_dnnl_stream(), scratch ? 3 : 2, args);
+dnnl_status_t fd_dnnl_reorder_run(const fd_dnnl_reorder *r, dnnl_memory_t from, dnnl_memory_t to) {
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, r->scratch}};
+    return dnnl_primitive_execute(r->prim, fd_dnnl_stream(), r->scratch ? 3 : 2, args);
+}
+
+void fd_dnnl_reorder_free(fd_dnnl_reorder *r) {
+    if (r->scratch) dnnl_memory_destroy(r->scratch);
+    if (r->prim) dnnl_primitive_destroy(r->prim);
+    *r = (fd_dnnl_reorder){0};
 }
 
 fd_status fd_dnnl_fail(fd_ctx *ctx, dnnl_status_t s, const char *what) {

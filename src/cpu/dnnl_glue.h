@@ -2,9 +2,8 @@
 #ifndef FD_CPU_DNNL_GLUE_H
 #define FD_CPU_DNNL_GLUE_H
 
-#include <dnnl.h>
-
 #include "cpu/cpu.h"
+#include "cpu/dnnl_version.h"
 
 /* Caps oneDNN at an instruction set named as in FD_MAX_ISA (NULL: no cap). Must come before any other use. True when
  * bf16 convolutions have fast kernels. */
@@ -16,18 +15,21 @@ bool fd_dnnl_has_amx(void);
 dnnl_engine_t fd_dnnl_engine(void);
 dnnl_stream_t fd_dnnl_stream(void);
 
-/* Layout of a value, in number type dt; false when oneDNN has no name for the block. */
-bool fd_dnnl_layout(dnnl_memory_desc_t *md, const fd_buf *b, dnnl_data_type_t dt);
+/* Layout of a value, in number type dt; any: whichever the primitive likes. dnnl_unimplemented when oneDNN has no name for
+ * the block. */
+dnnl_status_t fd_dnnl_layout(fd_md *md, const fd_buf *b, dnnl_data_type_t dt, bool any);
 static inline dnnl_data_type_t fd_dnnl_type(fd_dtype dt) { return dt == FD_BF16 ? dnnl_bf16 : dnnl_f32; }
 
-/* A copy between two layouts; with add, into dst += src. scratch: bytes it needs. */
+/* A copy between two layouts; with add, into dst += src. */
 typedef struct {
     dnnl_primitive_t prim;
-    size_t scratch;
-    dnnl_memory_desc_t scratch_md;
+    dnnl_memory_t scratch;        /* NULL when it needs none; its place is set by the caller */
+    size_t bytes;                 /* of scratch */
 } fd_dnnl_reorder;
-dnnl_status_t fd_dnnl_reorder_new(fd_dnnl_reorder *r, const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, bool add);
-dnnl_status_t fd_dnnl_reorder_run(const fd_dnnl_reorder *r, dnnl_memory_t from, dnnl_memory_t to, dnnl_memory_t scratch);
+/* Owner of what is in *r: the caller, until _free, after a failure too. */
+dnnl_status_t fd_dnnl_reorder_new(fd_dnnl_reorder *r, fd_const_md from, fd_const_md to, bool add);
+dnnl_status_t fd_dnnl_reorder_run(const fd_dnnl_reorder *r, dnnl_memory_t from, dnnl_memory_t to);
+void fd_dnnl_reorder_free(fd_dnnl_reorder *r);     /* safe on {0} */
 
 /* Records a library error as FD_E_DEVICE (FD_E_NOMEM when it was memory). */
 fd_status fd_dnnl_fail(fd_ctx *ctx, dnnl_status_t s, const char *what);

@@ -62,19 +62,17 @@ static double memory(int threads, float *x, float *y, float *z) {
 
 /* c = a b with bf16 a, b and c. The fastest of a few runs; 0 when the library cannot. */
 static double matrix_product(void *a, void *b, void *c) {
-    dnnl_memory_desc_t md;
-    dnnl_matmul_desc_t desc;
+    fd_md md;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t prim = NULL;
     dnnl_memory_t m[3] = {0};
     void *data[3] = {a, b, c};
     dnnl_engine_t e = fd_dnnl_engine();
     double best = 0;
-    dnnl_status_t s = dnnl_memory_desc_init_by_tag(&md, 2, (dnnl_dims_t){SIDE, SIDE}, dnnl_bf16, dnnl_ab);
-    if (s == dnnl_success) s = dnnl_matmul_desc_init(&desc, &md, &md, NULL, &md);
-    if (s == dnnl_success) s = dnnl_primitive_desc_create(&pd, &desc, NULL, e, NULL);
+    dnnl_status_t s = fd_md_new(&md, 2, (dnnl_dims_t){SIDE, SIDE}, dnnl_bf16, dnnl_ab);
+    if (s == dnnl_success) s = fd_dnnl_pd_matmul(&pd, e, md, md, md);
     if (s == dnnl_success) s = dnnl_primitive_create(&prim, pd);
-    for (int i = 0; i < 3 && s == dnnl_success; i++) s = dnnl_memory_create(&m[i], &md, e, data[i]);
+    for (int i = 0; i < 3 && s == dnnl_success; i++) s = dnnl_memory_create(&m[i], md, e, data[i]);
     for (int t = 0; t < TRIES && s == dnnl_success; t++) {
         double start = fd_now();
         s = dnnl_primitive_execute(prim, fd_dnnl_stream(), 3, (dnnl_exec_arg_t[]){
@@ -87,6 +85,7 @@ static double matrix_product(void *a, void *b, void *c) {
         if (m[i]) dnnl_memory_destroy(m[i]);
     if (prim) dnnl_primitive_destroy(prim);
     if (pd) dnnl_primitive_desc_destroy(pd);
+    fd_md_free(md);
     return best;
 }
 
