@@ -4,6 +4,8 @@
  *   conv 4x4 stride 4, GroupNorm, SiLU      (a map of 4 to 7 pixels → 1)
  *   conv 1x1 → one logit
  *
+ * With head_norm none the norms are left out, and their entries in the Sequential.
+ *
  * CIFAR-10 (256 channels at 32, 16, 8): 9,444,867 parameters; ImageNet-64 (768 at 8): 18,879,745.
  * Initialised as torch.nn.Conv2d does: weight and bias uniform in ±1/sqrt(fan_in).
  */
@@ -30,18 +32,22 @@ static fd_val conv(fd_nn *nn, int *index, fd_val x, int cout, int k, int stride,
     return fd_nn_conv(nn, name, x, cout, &s);
 }
 
-static fd_val stage(fd_nn *nn, int *index, fd_val x, int c, int stride, int pad) {
+static fd_val stage(fd_nn *nn, int *index, fd_val x, int c, fd_head_norm norm, int stride, int pad) {
     char name[16];
     x = conv(nn, index, x, c, 4, stride, pad);
+    if (norm == FD_HEAD_NORM_NONE) {
+        ++*index;
+        return fd_silu(nn->g, x);
+    }
     snprintf(name, sizeof name, "%d", *index);
     *index += 2;     /* norm and SiLU are entries of their own in the Sequential */
     return fd_nn_group_norm(nn, name, x, 0, FD_NORM_PLAIN, group_count(c), 1e-5f, true);
 }
 
-static fd_val head(fd_nn *nn, fd_val x, int c, int res) {
+static fd_val head(fd_nn *nn, fd_val x, int c, fd_head_norm norm, int res) {
     int index = 0;
-    for (; res >= 8; res /= 2) x = stage(nn, &index, x, c, 2, 1);
-    x = stage(nn, &index, x, c, 4, 0);
+    for (; res >= 8; res /= 2) x = stage(nn, &index, x, c, norm, 2, 1);
+    x = stage(nn, &index, x, c, norm, 4, 0);
     x = conv(nn, &index, x, 1, 1, 1, 0);
     return fd_cast(nn->g, x, FD_F32);
 }
@@ -58,7 +64,8 @@ fd_status fd_heads_build(fd_nn *nn, const fd_net_config *c, const fd_val *feats,
                            (long long)s.c, (long long)s.h, (long long)s.w, c->tap_channels[i], c->tap_resolutions[i],
                            c->tap_resolutions[i]);
         int mark = fd_nn_enter(nn, "discriminator_heads.%d", i);
-        fd_val y = head(nn, feats[i], c->head_width ? c->head_width : c->tap_channels[i], c->tap_resolutions[i]);
+        fd_val y = head(nn, feats[i], c->head_width ? c->head_width : c->tap_channels[i], c->head_norm,
+                        c->tap_resolutions[i]);
         fd_nn_leave(nn, mark);
         *logits = i ? fd_concat(nn->g, *logits, y) : y;
     }

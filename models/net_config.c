@@ -6,10 +6,12 @@
 
 #include "models/inception.h"
 
-static const char *const family_names[] = {"ddpmpp", "ncsnpp", "adm", "heads", "classifier", "inception"};
-static const char *const embedding_names[] = {"positional", "fourier"};
-static const char *const precond_names[] = {"edm", "vp", "ve", "iddpm"};
-static const char *const coder_names[] = {"standard", "skip", "residual"};
+static const char *const family_names[] = {"ddpmpp", "ncsnpp", "adm", "heads", "classifier", "inception", NULL};
+/* Words of a description, in the order of their enumerations. */
+static const char *const embedding_names[] = {"positional", "fourier", NULL};
+static const char *const precond_names[] = {"edm", "vp", "ve", "iddpm", NULL};
+static const char *const coder_names[] = {"standard", "skip", "residual", NULL};
+const char *const fd_head_norm_names[] = {"group", "none", NULL};
 
 const char *fd_family_name(fd_family f) { return family_names[f]; }
 const char *fd_precond_name(fd_precond_type p) { return precond_names[p]; }
@@ -224,7 +226,11 @@ fd_status fd_net_config_check(fd_ctx *ctx, const fd_net_config *c) {
 
 /* One row per key: where it goes and for which families. Reading and writing walk the same table. */
 enum { IN_UNET = 1, IN_HEADS = 2, IN_CLASSIFIER = 4, IN_INCEPTION = 8, IN_ALL = 15 };
-typedef enum { INT, REAL, INTS, FLOATS, EMBEDDING, CODER, PRECOND } field_kind;
+typedef enum { INT, REAL, INTS, FLOATS, EMBEDDING, CODER, PRECOND, HEAD_NORM } field_kind;
+/* The kinds that are enumerations; all are as large as an int. */
+static const char *const *const words_of[] = {
+    [EMBEDDING] = embedding_names, [CODER] = coder_names, [PRECOND] = precond_names, [HEAD_NORM] = fd_head_norm_names,
+};
 typedef struct {
     const char *key, *alias;     /* alias: EDM's constructor argument where its name differs */
     field_kind kind;
@@ -257,6 +263,7 @@ static const field fields[] = {
     {"tap_channels", NULL, INTS, IN_HEADS, LIST(tap_channels, ntap), true},
     {"tap_resolutions", NULL, INTS, IN_HEADS, LIST(tap_resolutions, ntap), true},
     {"head_width", NULL, INT, IN_HEADS, 0, AT(head_width), 0, false},
+    {"head_norm", NULL, HEAD_NORM, IN_HEADS, 0, AT(head_norm), 0, false},
     {"channels", NULL, INTS, IN_CLASSIFIER, LIST(channels, nchannels), true},
     {"classes", NULL, INTS, IN_CLASSIFIER, LIST(classes, nclasses), true},
 };
@@ -266,10 +273,18 @@ static int families_of(fd_family f) {
     return fd_is_unet(f) ? IN_UNET : f == FD_FAMILY_HEADS ? IN_HEADS : IN_CLASSIFIER;
 }
 
-static int name_index(const char *const *names, size_t n, const json_t *v) {
-    for (size_t i = 0; json_is_string(v) && i < n; i++)
-        if (strcmp(names[i], json_string_value(v)) == 0) return (int)i;
+static int name_index(const char *const *names, const json_t *v) {
+    for (int i = 0; json_is_string(v) && names[i]; i++)
+        if (strcmp(names[i], json_string_value(v)) == 0) return i;
     return -1;
+}
+
+static fd_status unknown_word(fd_ctx *ctx, const char *where, const field *f) {
+    const char *const *words = words_of[f->kind];
+    char list[64] = "";
+    for (int i = 0; words[i]; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s\"%s\"", !i ? "" : words[i + 1] ? ", " : " or ", words[i]);
+    return FD_FAIL(ctx, FD_E_FORMAT, "%s: network option %s: needs %s", where, f->key, list);
 }
 
 static bool read_int(const json_t *v, int *out) {
@@ -313,29 +328,13 @@ static fd_status read_field(fd_ctx *ctx, const char *where, const field *f, cons
             return FD_FAIL(ctx, FD_E_FORMAT, "%s: network option %s: needs a number", where, f->key);
         *(double *)at = json_number_value(v);
         return FD_OK;
-    case EMBEDDING:
-        i = name_index(embedding_names, FD_COUNT(embedding_names), v);
-        if (i < 0)
-            return FD_FAIL(ctx, FD_E_FORMAT, "%s: network option %s: needs \"positional\" or \"fourier\"", where,
-                           f->key);
-        *(fd_embedding_type *)at = (fd_embedding_type)i;
-        return FD_OK;
-    case PRECOND:
-        i = name_index(precond_names, FD_COUNT(precond_names), v);
-        if (i < 0)
-            return FD_FAIL(ctx, FD_E_FORMAT, "%s: network option %s: needs \"edm\", \"vp\", \"ve\" or \"iddpm\"",
-                           where, f->key);
-        *(fd_precond_type *)at = (fd_precond_type)i;
-        return FD_OK;
-    case CODER:
-        i = name_index(coder_names, FD_COUNT(coder_names), v);
-        if (i < 0)
-            return FD_FAIL(ctx, FD_E_FORMAT, "%s: network option %s: needs \"standard\", \"skip\" or \"residual\"",
-                           where, f->key);
-        *(fd_coder_type *)at = (fd_coder_type)i;
-        return FD_OK;
-    default:
+    case INTS:
+    case FLOATS:
         return read_list(ctx, where, f, v, c);
+    default:
+        if ((i = name_index(words_of[f->kind], v)) < 0) return unknown_word(ctx, where, f);
+        *(int *)at = i;
+        return FD_OK;
     }
 }
 
@@ -349,7 +348,7 @@ static const field *field_named(const char *key, int families) {
 
 static fd_status read_object(fd_ctx *ctx, const char *where, json_t *o, fd_net_config *c) {
     if (!json_is_object(o)) return FD_FAIL(ctx, FD_E_FORMAT, "%s: the network description is no JSON object", where);
-    int family = name_index(family_names, FD_COUNT(family_names), json_object_get(o, "family"));
+    int family = name_index(family_names, json_object_get(o, "family"));
     if (family < 0)
         return FD_FAIL(ctx, FD_E_FORMAT,
                        "%s: network option family: needs one of ddpmpp, ncsnpp, adm, heads, classifier, inception", where);
@@ -393,10 +392,9 @@ static json_t *write_field(const field *f, const fd_net_config *c) {
     switch (f->kind) {
     case INT: return json_integer(*(const int *)at);
     case REAL: return json_real(*(const double *)at);
-    case EMBEDDING: return json_string(embedding_names[*(const fd_embedding_type *)at]);
-    case PRECOND: return json_string(precond_names[*(const fd_precond_type *)at]);
-    case CODER: return json_string(coder_names[*(const fd_coder_type *)at]);
-    default: break;
+    case INTS:
+    case FLOATS: break;
+    default: return json_string(words_of[f->kind][*(const int *)at]);
     }
     json_t *a = json_array();
     int n = *(const int *)((const char *)c + f->length);

@@ -19,6 +19,10 @@ typedef enum { FD_EMBEDDING_POSITIONAL, FD_EMBEDDING_FOURIER } fd_embedding_type
 typedef enum { FD_PRECOND_EDM, FD_PRECOND_VP, FD_PRECOND_VE, FD_PRECOND_IDDPM } fd_precond_type;
 typedef enum { FD_CODER_STANDARD, FD_CODER_SKIP, FD_CODER_RESIDUAL } fd_coder_type;
 
+/* Of the discriminator heads: as published, or none. */
+typedef enum { FD_HEAD_NORM_GROUP, FD_HEAD_NORM_NONE } fd_head_norm;
+extern const char *const fd_head_norm_names[];      /* ends with NULL */
+
 typedef struct fd_net_config {
     fd_family family;
     int resolution;                          /* image height and width */
@@ -44,6 +48,7 @@ typedef struct fd_net_config {
     /* discriminator heads: head i sits on a feature map of tap_channels[i] channels at tap_resolutions[i] */
     int taps[FD_MAX_HEADS], tap_channels[FD_MAX_HEADS], tap_resolutions[FD_MAX_HEADS], ntap;
     int head_width;                          /* 0 = as many channels as the tap */
+    fd_head_norm head_norm;
 
     /* classifier (feature network): conv stages of these widths (num_blocks = 0: one plain conv each, else residual
      * blocks), global mean, one linear layer per attribute */

@@ -191,6 +191,7 @@ typedef struct fdistill_distill_options {
     int32_t grid;                 /* pictures per row and column of the grids; 8; 0: none                           */
     fdistill_progress progress;   /* called after every iteration with images done and to do; NULL: none            */
     void *user;                   /* handed to progress                                                             */
+    const char *head_norm;        /* of the heads: "group" (default), as published, or "none"                       */
 } fdistill_distill_options;
 
 /* Fills *o with the defaults; size is sizeof *o. */

@@ -23,7 +23,7 @@ static fdistill_distill_options defaults(void) {
         .batch = j->batch, .batch_gpu = j->batch_gpu, .seed = j->seed, .lr = d.lr.lr, .fake_lr = d.fake_lr.lr,
         .disc_lr = d.heads_lr.lr, .lr_ramp = d.lr.ramp, .lr_decay = "none", .lr_decay_start = d.lr.start,
         .beta1 = d.beta1, .beta2 = d.beta2, .weight_decay = d.weight_decay, .clip = m->clip, .dropout = d.dropout,
-        .n_ema = d.n_ema, .tick = j->tick, .snap = j->snap, .dump = j->dump, .grid = j->grid};
+        .n_ema = d.n_ema, .head_norm = fd_head_norm_names[m->head_norm], .tick = j->tick, .snap = j->snap, .dump = j->dump, .grid = j->grid};
     memcpy(o.ema, d.ema, sizeof o.ema);
     return o;
 }
@@ -60,7 +60,7 @@ static fd_status check(fd_ctx *c, const fdistill_distill_options *o) {
         {"grid", o->grid, 0, 32}, {"precision", (double)o->precision, 0, FDISTILL_BF16}};
     const struct { const char *name, *value; } texts[] = {
         {"teacher", o->teacher}, {"data", o->data}, {"outdir", o->outdir}, {"divergence", o->divergence},
-        {"ratio_spacing", o->ratio_spacing}, {"lr_decay", o->lr_decay}};
+        {"ratio_spacing", o->ratio_spacing}, {"lr_decay", o->lr_decay}, {"head_norm", o->head_norm}};
     for (size_t i = 0; i < FD_COUNT(texts); i++)
         if (!texts[i].value || !*texts[i].value)
             return FD_FAIL(c, FD_E_ARG, "fdistill_distill: %s is not given", texts[i].name);
@@ -91,6 +91,15 @@ static fd_status find_decay(fd_ctx *c, const char *name, fd_lr_shape *out) {
     return FD_FAIL(c, FD_E_ARG, "fdistill_distill: lr_decay '%s' is unknown: choose none, linear or cosine", name);
 }
 
+static fd_status find_head_norm(fd_ctx *c, const char *name, fd_head_norm *out) {
+    for (int i = 0; fd_head_norm_names[i]; i++)
+        if (!strcmp(name, fd_head_norm_names[i])) {
+            *out = (fd_head_norm)i;
+            return FD_OK;
+        }
+    return FD_FAIL(c, FD_E_ARG, "fdistill_distill: head_norm '%s' is unknown: choose group or none", name);
+}
+
 static fd_status translate(fd_ctx *c, const fdistill_distill_options *o, char *folder, fd_distill_options *out) {
     fd_distill_options d = fd_distill_defaults();
     fd_distill_method *m = &d.method;
@@ -117,6 +126,7 @@ static fd_status translate(fd_ctx *c, const fdistill_distill_options *o, char *f
     r->rho = o->rho;
     m->clip = o->clip;
     m->head_width = o->head_width;
+    FD_TRY(find_head_norm(c, o->head_norm, &m->head_norm));
     m->ntaps = o->ntaps;
     memcpy(m->taps, o->taps, sizeof m->taps);
     r->bins = o->ratio_bins;

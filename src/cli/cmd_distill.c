@@ -19,7 +19,7 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
     fd_job_extra x = fd_job_extra_of(&t.job, &t.lr);
     fd_run_metric_options metric = FD_RUN_METRIC_DEFAULTS;
     const char *divergence = m->divergence ? m->divergence->name : "js";
-    int spacing = r->spacing, fake_weight = m->fake_edm_weight;
+    int spacing = r->spacing, fake_weight = m->fake_edm_weight, head_norm = m->head_norm;
     bool iterations_given = false, t_max_given = false;
     fd_option o[] = {
         {.name = "teacher", .type = FD_OPT_TEXT, .to = &t.teacher, .value = "FILE", .required = true,
@@ -68,6 +68,8 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
          .group = "Heads"},
         {.name = "head-width", .type = FD_OPT_INT, .to = &m->head_width, .value = "N", .lo = 0, .hi = 4096,
          .help = "Channels of the heads; 0 takes those of the features."},
+        {.name = "head-norm", .type = FD_OPT_ENUM, .to = &head_norm, .value = "NAME", .words = fd_head_norm_names,
+         .help = "Norms of the heads: as published, or none, which small heads learn faster without."},
         {.name = "lr", .type = FD_OPT_DOUBLE, .to = &t.lr.lr, .value = "X", .lo = 1e-12, .hi = 10,
          .group = "Training", .help = "Learning rate of the student."},
         {.name = "fake-lr", .type = FD_OPT_DOUBLE, .to = &t.fake_lr.lr, .value = "X", .lo = 1e-12, .hi = 10,
@@ -106,6 +108,7 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
     FD_TRY(fd_divergence_find(ctx, divergence, &m->divergence));
     r->spacing = (fd_spacing)spacing;
     m->fake_edm_weight = fake_weight == 1;
+    m->head_norm = (fd_head_norm)head_norm;
     if (!t_max_given) r->t_max = m->sigma_max;
     if (!(r->t_min < r->t_max))
         return FD_FAIL(ctx, FD_E_ARG, "--sigma_min %g is not below --%s %g", r->t_min, t_max_given ? "t_max" : "sigma_max", r->t_max);

@@ -168,6 +168,8 @@ static json_t *method_json(const distillation *r) {
     for (int i = 0; i < m->ntaps; i++) json_array_append_new(taps, json_integer(m->taps[i]));
     json_object_set_new(o, "taps", taps);
     json_object_set_new(o, "head_width", json_integer(m->head_width));
+    if (m->head_norm != FD_HEAD_NORM_GROUP)         /* states from before there was a choice go on */
+        json_object_set_new(o, "head_norm", json_string(fd_head_norm_names[m->head_norm]));
     json_object_set_new(ratio, "bins", json_integer(m->ratio.bins));
     json_object_set_new(ratio, "spacing", json_string(fd_spacing_name(m->ratio.spacing)));
     set_number(ratio, "ema", m->ratio.ema);
@@ -272,11 +274,11 @@ static void log_critic(distillation *r, const fd_iteration *it) {
 /* The published rule for the heads' norms suits 256 channels and 16, but not all between. */
 static fd_status log_weak_heads(fd_ctx *ctx, distillation *r) {
     const fd_net_config *c = &r->nets.heads->config;
-    for (int i = 0; i < c->ntap; i++) {
+    for (int i = 0; i < c->ntap && c->head_norm == FD_HEAD_NORM_GROUP; i++) {
         int width = c->head_width ? c->head_width : c->tap_channels[i], together = fd_heads_group_channels(width);
         if (together > 2) continue;
         FD_TRY(fd_run_log(ctx, &r->job.run, "heads of %d channels learn badly: their norms take %d channels together, and "
-                          "the last has one pixel of each; --head-width 32, 128 or 256 does better", width, together));
+                          "the last has one pixel of each; --head-width 32, 128 or 256 does better, or --head-norm none", width, together));
         break;
     }
     return FD_OK;

@@ -3,6 +3,7 @@
 #define FD_TRAIN_DISTILL_H
 
 #include "fdiv/ratio.h"
+#include "models/net_config.h"
 #include "train/job.h"
 
 #define FD_EMAS_MAX 8
@@ -20,6 +21,7 @@ typedef struct fd_distill_method {
     double clip;                      /* --clip: student's gradient norm limit; 10; 0 = none                      */
     int taps[8], ntaps;               /* encoder levels the heads look at, 0 = finest; default all                */
     int head_width;                   /* --head-width: channels of the heads; 0 = as the tapped features          */
+    fd_head_norm head_norm;           /* --head-norm: group, as published, or none                                */
 } fd_distill_method;
 
 typedef struct fd_distill_options {

@@ -10,6 +10,7 @@ fd_status fd_distill_heads(fd_ctx *ctx, const fd_net *teacher, uint64_t seed, fd
         for (int i = 0; i < c->levels; i++)
             if (fd_tap_resolution(c, i) >= LEAST_MAP) m->taps[m->ntaps++] = i;
     FD_TRY(fd_heads_config(ctx, c, m->taps, m->ntaps, m->head_width, &heads));
+    heads.head_norm = m->head_norm;
     FD_TRY(fd_net_new(ctx, &heads, out));
     fd_net_init_random(*out, seed);
     return FD_OK;

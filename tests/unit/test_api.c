@@ -352,6 +352,7 @@ static void test_distill_refuses(void **state) {
     WRONG(FDISTILL_E_ARG, "outdir is not given", o.outdir = "");
     WRONG(FDISTILL_E_ARG, "divergence", o.divergence = "wasserstein");
     WRONG(FDISTILL_E_ARG, "spacing", o.ratio_spacing = "even");
+    WRONG(FDISTILL_E_ARG, "head_norm", o.head_norm = "batch");
     WRONG(FDISTILL_E_ARG, "lr_decay 'quick'", o.lr_decay = "quick");
     WRONG(FDISTILL_E_ARG, "lr is nan", o.lr = NAN);
     WRONG(FDISTILL_E_ARG, "batch is 0", o.batch = 0);

@@ -83,6 +83,8 @@ static void head_sizes(void **state) {
     c.model_channels = 64;
     assert_int_equal(fd_heads_config(&ctx, &c, all, 1, 16, &heads), FD_OK);
     assert_int_equal(count(&heads).parameters, 64 * 16 * 16 + 16 + 32 + 16 + 1);
+    heads.head_norm = FD_HEAD_NORM_NONE;
+    assert_int_equal(count(&heads).parameters, 64 * 16 * 16 + 16 + 16 + 1);
 }
 
 static void parse_fails(const char *json, const char *part) {
@@ -126,6 +128,8 @@ static void json_errors(void **state) {
     parse_fails(
         "{\"family\":\"heads\",\"resolution\":16,\"taps\":[0,1],\"tap_channels\":[8],\"tap_resolutions\":[16,8]}",
         "tap_channels: 1 entries, but taps has 2");
+    parse_fails("{\"family\":\"heads\",\"resolution\":16,\"taps\":[0],\"tap_channels\":[8],\"tap_resolutions\":[4],\"head_norm\":\"batch\"}",
+                "head_norm: needs \"group\" or \"none\"");
     parse_fails("{\"family\":\"heads\",\"resolution\":16,\"taps\":[0],\"tap_channels\":[8],\"tap_resolutions\":[2]}",
                 "4x4");
     parse_fails("{\"family\":\"classifier\",\"resolution\":16,\"num_blocks\":0,\"channels\":[16],\"classes\":[1]}",
@@ -190,6 +194,8 @@ static void json_round_trips(void **state) {
     c.encoder_type = c.decoder_type = FD_CODER_SKIP;
     round_trip(&c);
     assert_int_equal(fd_heads_config(&ctx, &c, (int[]){0, 1}, 2, 4, &heads), FD_OK);
+    round_trip(&heads);
+    heads.head_norm = FD_HEAD_NORM_NONE;
     round_trip(&heads);
     for (int f = FD_FAMILY_DDPMPP; f <= FD_FAMILY_CLASSIFIER; f++) {
         if (f == FD_FAMILY_HEADS) continue;
