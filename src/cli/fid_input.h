@@ -30,7 +30,7 @@ typedef struct fd_fid_input {
 #define FD_FID_NET_HELP "Feature network: Inception in pytorch-fid's file, or one that 'fdistill fid net' trained."
 #define FD_FID_RESIZE_ROW(to_int)                                                                                    \
     {.name = "resize", .type = FD_OPT_ENUM, .to = &(to_int), .value = "NAME", .words = fd_resize_rule_names,          \
-     .help = "How images get to Inception's 299 x 299: as TensorFlow 1 (EDM, ADM, torch-fidelity) or as pytorch-fid."}
+     .help = "How images get to Inception's 299 x 299: as TensorFlow 1 (EDM, ADM, torch-fidelity), as pytorch-fid, or as clean-fid."}
 
 /* Opens p->source. block > 0: the next images of a network, with seeds from seed + block * num on. */
 fd_status fd_fid_input_open(fd_ctx *ctx, fd_fid_input *p, int block);

@@ -26,8 +26,12 @@ void fd_fid_warn(fd_fid_report *r, const char *fmt, ...) {
 
 /* "FID" for the network of the literature, "FD (cifar10-features)" for another; so KID, IS … */
 static void label(const fd_fid_report *r, const char *word, char out[340]) {
-    const bool torch = !strcmp(r->from.resize, fd_resize_rule_words(FD_RESIZE_TORCH));
-    if (r->is_fid) snprintf(out, 340, "%s%s", !strcmp(word, "FD") ? "FID" : word, torch ? " (pytorch-fid's resize)" : "");
+    static const char *const whose[FD_RESIZE_RULES] = {
+        [FD_RESIZE_TF1] = "", [FD_RESIZE_TORCH] = " (pytorch-fid's resize)", [FD_RESIZE_CLEAN] = " (clean-fid's resize)"};
+    int rule = FD_RESIZE_TF1;
+    for (int i = 0; i < FD_RESIZE_RULES; i++)
+        if (!strcmp(r->from.resize, fd_resize_rule_words((fd_resize_rule)i))) rule = i;
+    if (r->is_fid) snprintf(out, 340, "%s%s", !strcmp(word, "FD") ? "FID" : word, whose[rule]);
     else snprintf(out, 340, "%s (%s)", word, r->from.features);
 }
 

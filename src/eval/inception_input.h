@@ -1,19 +1,22 @@
-/* inception_input.h — uint8 pictures of any size to the input of Inception, 299 x 299, by one of two rules.
+/* inception_input.h — uint8 pictures of any size to the input of Inception, 299 x 299, by one of three rules.
  *
  *   FD_RESIZE_TF1    as TensorFlow 1 resizes, and EDM, StyleGAN, torch-fidelity, ADM's evaluator and clean-fid's legacy
  *                    mode measure: on pixels 0 … 255, coordinates c = i * (in / 299) in float32, without half pixels and
  *                    corner alignment, rows mixed first along x, then along y, a + (b - a) d; then (v - 128) / 128
  *   FD_RESIZE_TORCH  as pytorch-fid: v / 255, coordinates max((i + 1/2) in / 299 - 1/2, 0), a (1 - d) + b d; then 2 v - 1
  *
- * Neither filters before it shrinks. A gray picture is repeated to three channels.
+ *   FD_RESIZE_CLEAN  as clean-fid: Pillow's bicubic on float pixels 0 … 255 (io/window.h), along x, then along y, clamped to
+ *                    0 … 255, not rounded; then (v - 128) / 128
+ *
+ * The first two do not filter before they shrink. A gray picture is repeated to three channels.
  */
 #ifndef FD_EVAL_INCEPTION_INPUT_H
 #define FD_EVAL_INCEPTION_INPUT_H
 
 #include "base/arena.h"
 
-typedef enum { FD_RESIZE_TF1, FD_RESIZE_TORCH, FD_RESIZE_RULES } fd_resize_rule;
-/* For option lists: "tf", "torch". */
+typedef enum { FD_RESIZE_TF1, FD_RESIZE_TORCH, FD_RESIZE_CLEAN, FD_RESIZE_RULES } fd_resize_rule;
+/* For option lists: "tf", "torch", "clean". */
 extern const char *const fd_resize_rule_names[FD_RESIZE_RULES + 1];
 /* A sentence for provenance, compared as text when two sets meet. */
 const char *fd_resize_rule_words(fd_resize_rule r);

@@ -1,10 +1,10 @@
 #include "io/resize.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "io/window.h"
+
 #define FRACTION_BITS 22      /* 32 - 8 for the pixel - 2 for the overshoot of the window */
-#define LOBES 3.0
 
 static fd_status new_image(fd_ctx *ctx, int w, int h, int c, fd_image *out) {
     *out = (fd_image){.w = w, .h = h, .c = c};
@@ -21,36 +21,16 @@ fd_status fd_image_centre_square(fd_ctx *ctx, const fd_image *in, fd_image *out)
     return FD_OK;
 }
 
-static double lanczos(double x) {
-    if (x == 0) return 1;
-    if (!(x >= -LOBES && x < LOBES)) return 0;
-    double a = x * M_PI, b = a / LOBES;
-    return (sin(a) / a) * (sin(b) / b);
-}
-
-/* Per target pixel: the first source pixel, how many, and their weights. */
-typedef struct { int *first, *count, reach; int32_t *weight; } window;
+/* A window with the weights Pillow's 8-bit passes take. */
+typedef struct { fd_window of; int32_t *weight; } window;
 
 static fd_status make_window(fd_ctx *ctx, fd_arena *a, int from, int to, window *w) {
-    double scale = (double)from / to, wide = scale > 1 ? scale : 1, support = LOBES * wide;
-    double *k;
-    w->reach = (int)ceil(support) * 2 + 1;
-    FD_NEW(ctx, a, w->first, to);
-    FD_NEW(ctx, a, w->count, to);
-    FD_NEW(ctx, a, w->weight, fd_mul_size((size_t)to, (size_t)w->reach));
-    FD_NEW(ctx, a, k, w->reach);
-    for (int t = 0; t < to; t++) {
-        double centre = (t + 0.5) * scale, sum = 0;
-        int lo = (int)(centre - support + 0.5), hi = (int)(centre + support + 0.5);
-        if (lo < 0) lo = 0;
-        if (hi > from) hi = from;
-        for (int i = lo; i < hi; i++) sum += k[i - lo] = lanczos((i - centre + 0.5) * (1.0 / wide));
-        for (int i = 0; i < hi - lo; i++) {
-            double v = (sum != 0 ? k[i] / sum : k[i]) * (1 << FRACTION_BITS);
-            w->weight[(size_t)t * (size_t)w->reach + (size_t)i] = (int32_t)(v < 0 ? v - 0.5 : v + 0.5);
-        }
-        w->first[t] = lo;
-        w->count[t] = hi - lo;
+    FD_TRY(fd_window_make(ctx, a, FD_FILTER_LANCZOS, from, to, &w->of));
+    size_t n = (size_t)to * (size_t)w->of.reach;
+    FD_NEW(ctx, a, w->weight, n);
+    for (size_t i = 0; i < n; i++) {
+        double v = w->of.weight[i] * (1 << FRACTION_BITS);
+        w->weight[i] = (int32_t)(v < 0 ? v - 0.5 : v + 0.5);
     }
     return FD_OK;
 }
@@ -65,12 +45,12 @@ static void pass(const window *w, int to, int lines, const uint8_t *in, size_t s
                  size_t step_out, size_t line_out, int c) {
     for (int line = 0; line < lines; line++)
         for (int t = 0; t < to; t++) {
-            const int32_t *k = w->weight + (size_t)t * (size_t)w->reach;
-            const uint8_t *p = in + (size_t)line * line_in + (size_t)w->first[t] * step_in;
+            const int32_t *k = w->weight + (size_t)t * (size_t)w->of.reach;
+            const uint8_t *p = in + (size_t)line * line_in + (size_t)w->of.first[t] * step_in;
             uint8_t *q = out + (size_t)line * line_out + (size_t)t * step_out;
             for (int ch = 0; ch < c; ch++) {
                 int64_t sum = 1 << (FRACTION_BITS - 1);
-                for (int i = 0; i < w->count[t]; i++) sum += (int64_t)p[(size_t)i * step_in + (size_t)ch] * k[i];
+                for (int i = 0; i < w->of.count[t]; i++) sum += (int64_t)p[(size_t)i * step_in + (size_t)ch] * k[i];
                 q[ch] = rounded(sum);
             }
         }

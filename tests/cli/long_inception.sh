@@ -24,9 +24,12 @@ value is3_mean | awk '{exit !($1 >= 1 && $1 < 1008)}' || bad "an Inception score
 good fid calc --images b.zip --ref tf.npz --net inception.safetensors --json --batch 2 --threads 1
 [ "$fd" = "$(value fd3)" ] || bad "in passes of 2 on one thread $(value fd3), else $fd"
 refuse 1 "another resize rule" fid calc --images b.zip --ref tf.npz --net inception.safetensors --resize torch
+refuse 1 "another resize rule" fid calc --images b.zip --ref tf.npz --net inception.safetensors --resize clean
 good fid calc --images b.zip --data a.zip --net inception.safetensors --resize torch --json
 has '"resize": "PyTorch' out
 [ "$fd" != "$(value fd3)" ] || bad "the resize rule changes nothing"
+good fid calc --images b.zip --data a.zip --net inception.safetensors --resize clean --json
+has '"resize": "Pillow bicubic' out
 # A pair of gray JPEG files against lossless colour pictures: measured, with a warning.
 mkdir jpeg
 for name in 0 1; do cp "$SOURCE/tests/fuzz/corpus/image/gray.jpg" jpeg/$name.jpg; done
