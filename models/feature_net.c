@@ -12,6 +12,7 @@ struct fd_feature_net {
     fd_val x, features, logits[FD_MAX_HEADS];
     int nlogits;
     fd_inception_taps taps;
+    float *map;                    /* Mixed_6d as read, where spatial features were asked for */
 };
 
 int fd_feature_net_dim(const fd_net_config *c) {
@@ -44,6 +45,13 @@ static fd_status build(fd_ctx *ctx, fd_feature_net *f, const fd_run_options *o) 
     }
     fd_graph_keep(f->g, f->features);
     for (int i = 0; i < f->nlogits; i++) fd_graph_keep(f->g, f->logits[i]);
+    if (o->spatial) {
+        const fd_val v = f->taps.v[FD_INCEPTION_6D];
+        if (!v) return FD_FAIL(ctx, FD_E_ARG, "feature network: only Inception has the spatial features of sFID");
+        fd_graph_keep(f->g, v);
+        f->map = fd_alloc(ctx, fd_mul_size((size_t)fd_count(f->g->val[v].s), sizeof *f->map));
+        if (!f->map) return FD_E_NOMEM;
+    }
     for (int i = 0; o->keep_taps && i < FD_INCEPTION_TAPS; i++) fd_graph_keep(f->g, f->taps.v[i]);
     fd_exec_options e = {.backend = o->backend ? o->backend : fd_backend_cpu(), .pool = o->pool};
     FD_TRY(fd_exec_new(ctx, f->g, &e, &f->e));
@@ -77,6 +85,7 @@ void fd_feature_net_free(fd_feature_net *f) {
     fd_graph_free(f->g);
     fd_params_free(&f->folded);
     fd_free(f->staged);
+    fd_free(f->map);
     fd_free(f);
 }
 
@@ -102,6 +111,16 @@ fd_status fd_feature_net_run(fd_ctx *ctx, fd_feature_net *f, const float *x, flo
     if (f->net->config.family == FD_FAMILY_CLASSIFIER) standardise(f, features);
     for (int i = 0; logits && i < f->nlogits; i++)
         if (logits[i]) FD_TRY(fd_exec_read(ctx, f->e, f->logits[i], logits[i]));
+    return FD_OK;
+}
+
+fd_status fd_feature_net_spatial(fd_ctx *ctx, fd_feature_net *f, float *out) {
+    const fd_shape s = f->g->val[f->taps.v[FD_INCEPTION_6D]].s;
+    const int64_t area = s.h * s.w;
+    FD_TRY(fd_exec_read(ctx, f->e, f->taps.v[FD_INCEPTION_6D], f->map));
+    for (int64_t i = 0; i < s.n; i++)
+        for (int64_t p = 0; p < area; p++)
+            for (int64_t c = 0; c < FD_INCEPTION_SPATIAL_CHANNELS; c++) *out++ = f->map[(i * s.c + c) * area + p];
     return FD_OK;
 }
 

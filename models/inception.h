@@ -7,6 +7,10 @@
 #define FD_INCEPTION_SIDE 299
 #define FD_INCEPTION_FEATURES 2048
 #define FD_INCEPTION_CLASSES 1008
+/* sFID compares the first channels of Mixed_6d, which are those of its 1x1 branch, pixel by pixel: [17][17][7]. */
+#define FD_INCEPTION_SPATIAL_CHANNELS 7
+#define FD_INCEPTION_SPATIAL_SIDE 17
+#define FD_INCEPTION_SPATIAL (FD_INCEPTION_SPATIAL_SIDE * FD_INCEPTION_SPATIAL_SIDE * FD_INCEPTION_SPATIAL_CHANNELS)
 
 /* Places whose values tests compare: outputs of the two first pools and of every block. */
 typedef enum {

@@ -59,6 +59,7 @@ typedef struct fd_run_options {
     bool features_only;           /* no D */
     bool augment;                 /* takes augmentation vectors */
     bool keep_taps;               /* feature networks: fd_feature_net_tap can be read after a run */
+    bool spatial;                 /* Inception: fd_feature_net_spatial can be called after a run  */
 } fd_run_options;
 
 /* The net must outlive the denoiser; the weights may change between runs. o = NULL: defaults. */
@@ -88,6 +89,8 @@ float *fd_feature_net_input(fd_feature_net *f);              /* [batch,C,R,R], s
 int fd_feature_net_dim(const fd_net_config *c);
 int fd_feature_net_classes(const fd_net_config *c);          /* of logits[0] */
 int fd_feature_net_batch(const fd_net_config *c);            /* a good number of pictures per run */
+/* Inception: the spatial features of sFID, [batch][17][17][7] as ADM's evaluator orders them. */
+fd_status fd_feature_net_spatial(fd_ctx *ctx, fd_feature_net *f, float *out);
 /* Inception: the value at an fd_inception_tap, for fd_exec_read under keep_taps; 0 for a classifier. */
 fd_val fd_feature_net_tap(const fd_feature_net *f, int tap);
 fd_exec *fd_feature_net_exec(fd_feature_net *f);

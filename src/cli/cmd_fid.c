@@ -35,6 +35,8 @@ static fd_status run_ref(fd_ctx *ctx, int argc, char **argv) {
         FD_FID_RESIZE_ROW(resize),
         {.name = "keep-features", .type = FD_OPT_FLAG, .to = &spec.keep_features,
          .help = "Write the features of every image too, 4 d bytes each: what KID and precision/recall compare."},
+        {.name = "spatial", .type = FD_OPT_FLAG, .to = &spec.spatial,
+         .help = "Also mu_s and sigma_s of Inception's spatial features, which sFID compares."},
         {.name = "batch", .type = FD_OPT_INT, .to = &spec.batch, .value = "N", .lo = 1, .hi = 65536,
          .help = "Images per pass."},
         FD_DEVICE_ROWS(device),

@@ -7,6 +7,7 @@
 #include "cli/fid_calc.h"
 #include "comm/comm.h"
 #include "io/npy.h"
+#include "models/inception.h"
 
 typedef fd_fid_calc_options options;
 
@@ -29,6 +30,11 @@ static fd_status comparable(fd_ctx *ctx, const job *j, const fd_reference *ref, 
     if (d != ref->d)
         return FD_FAIL(ctx, FD_E_SHAPE, "%s: statistics of %d features, but the feature network gives %d: it was "
                        "made with another network", path, ref->d, d);
+    if (j->measure.spatial && !ref->ds)
+        return FD_FAIL(ctx, FD_E_ARG, "%s: holds no mu_s and sigma_s, which sFID compares: give the images to --data, or make it "
+                       "with 'fdistill fid ref --spatial'", path);
+    if (j->measure.spatial && ref->ds != FD_INCEPTION_SPATIAL)
+        return FD_FAIL(ctx, FD_E_SHAPE, "%s: mu_s has %d spatial features, not %d", path, ref->ds, FD_INCEPTION_SPATIAL);
     if (r->known && r->features_digest[0] && strcmp(r->features_digest, digest))
         return FD_FAIL(ctx, FD_E_FORMAT, "%s: made with the feature network '%s' (%.12s), not with '%s' (%.12s): "
                        "distances between them mean nothing; make the reference again with 'fdistill fid ref'", path,
@@ -62,9 +68,11 @@ static void judge(job *j, const fd_provenance *m) {
         if (*r->data_digest && !strcmp(r->data_digest, m->data_digest))
             fd_fid_warn(out, "these are the very images of the reference");
     }
-    if (m->n < 10000 && which & (FD_SCORE_FD | FD_SCORE_PRDC | FD_SCORE_IS))
+    if (m->n < 10000 && which & (FD_SCORE_FD | FD_SCORE_SPATIAL | FD_SCORE_PRDC | FD_SCORE_IS))
         fd_fid_warn(out, "%lld images: distances of few images are too large; compare only with numbers of the same "
                     "count", (long long)m->n);
+    if (m->n <= FD_INCEPTION_SPATIAL && which & FD_SCORE_SPATIAL)
+        fd_fid_warn(out, "%lld images for %d spatial features: the covariance is singular", (long long)m->n, FD_INCEPTION_SPATIAL);
     if (m->n <= d && which & (FD_SCORE_FD | FD_SCORE_FD_INFINITY))
         fd_fid_warn(out, "%lld images for %d features: the covariance is singular", (long long)m->n, d);
     if (which & FD_SCORE_IS && j->report->is_fid && m->n < 5000)
@@ -124,6 +132,9 @@ static fd_status open_reference(fd_ctx *ctx, job *j) {
         j->ref.d = real->d;
         j->ref.mu = real->mu;
         j->ref.sigma = real->sigma;
+        j->ref.ds = real->ds;
+        j->ref.mu_s = real->mu_s;
+        j->ref.sigma_s = real->sigma_s;
         j->ref.from = real->from;
     }
     if (real->features) {
@@ -160,6 +171,9 @@ static fd_status calc(fd_ctx *ctx, options *o, job *j) {
     fd_feature_net_name(j->measure.net, o->net_path, j->name);
     r->is_fid = fd_is_fid(j->measure.net);
     r->d = fd_feature_net_dim(&j->measure.net->config);
+    if (j->measure.spatial && j->measure.net->config.family != FD_FAMILY_INCEPTION)
+        return FD_FAIL(ctx, FD_E_ARG, "--metrics sfd: sFID compares spatial features of Inception, and --net is a %s",
+                       fd_family_name(j->measure.net->config.family));
     FD_TRY(open_reference(ctx, j));
     for (int b = 0; b < o->blocks; b++) FD_TRY(run_block(ctx, j, o, b));
     return o->record && fd_comm_first(ctx) ? fd_fid_record(ctx, r) : FD_OK;
@@ -187,7 +201,8 @@ fd_status fd_fid_calc_run(fd_ctx *ctx, fd_fid_calc_options *o, fd_fid_report *re
     o->spec.seed = o->input.seed;
     j.measure = (fd_measure_spec){.name = j.name, .resize = (fd_resize_rule)o->resize, .batch = o->input.sampling.batch,
                                   .keep_features = fd_score_needs_features(o->spec.which),
-                                  .keep_logits = o->spec.which & FD_SCORE_IS, .what = "measuring"};
+                                  .keep_logits = o->spec.which & FD_SCORE_IS, .spatial = o->spec.which & FD_SCORE_SPATIAL,
+                                  .what = "measuring"};
     *report = (fd_fid_report){.input = &o->input, .spec = &o->spec, .blocks = o->blocks,
                               .ref_path = o->ref_path ? o->ref_path : o->data_path ? o->data_path : ""};
     fd_status s = calc(ctx, o, &j);

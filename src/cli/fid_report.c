@@ -39,6 +39,7 @@ static void label(const fd_fid_report *r, const char *word, char out[340]) {
 static void count_name(const fd_fid_report *r, const char *word, char out[64]) {
     const long long n = (long long)r->from.n;
     if (!strcmp(word, "fd") && r->is_fid) word = "fid";
+    if (!strcmp(word, "sfd") && r->is_fid) word = "sfid";
     if (n % 1000 == 0) snprintf(out, 64, "%s%lldk", word, n / 1000);
     else snprintf(out, 64, "%s%lld", word, n);
 }
@@ -47,7 +48,7 @@ static void count_name(const fd_fid_report *r, const char *word, char out[64]) {
 
 /* Word of each score, in the order they are shown. */
 static const struct { fd_score score; const char *word; } order[] = {
-    {FD_SCORE_FD, "fd"}, {FD_SCORE_KID, "kid"}, {FD_SCORE_PRDC, "pr"}, {FD_SCORE_IS, "is"}, {FD_SCORE_FD_INFINITY, "fd"}};
+    {FD_SCORE_FD, "fd"}, {FD_SCORE_SPATIAL, "sfd"}, {FD_SCORE_KID, "kid"}, {FD_SCORE_PRDC, "pr"}, {FD_SCORE_IS, "is"}, {FD_SCORE_FD_INFINITY, "fd"}};
 
 static void put(json_t *o, const char *name, const char *tail, double v) {
     char key[96];
@@ -60,6 +61,7 @@ static void put_score(const fd_fid_report *r, int which, const fd_scores *s, jso
     count_name(r, order[which].word, name);
     switch (order[which].score) {
     case FD_SCORE_FD: put(o, name, "", s->fd.distance); break;
+    case FD_SCORE_SPATIAL: put(o, name, "", s->spatial.distance); break;
     case FD_SCORE_KID:
         put(o, name, "", s->kid);
         put(o, name, "_subsets_mean", s->kid_subsets.mean);
@@ -151,6 +153,7 @@ static void print_block(const fd_fid_report *r, const fd_scores *s) {
     const unsigned which = r->spec->which;
     char name[340];
     if (which & FD_SCORE_FD) label(r, "FD", name), printf("%s %.6g\n", name, s->fd.distance);
+    if (which & FD_SCORE_SPATIAL) label(r, r->is_fid ? "sFID" : "spatial FD", name), printf("%s %.6g\n", name, s->spatial.distance);
     if (which & FD_SCORE_KID)
         label(r, "KID", name), printf("%s %.6g   %.6g ± %.3g over %d subsets\n", name, s->kid, s->kid_subsets.mean,
                                       s->kid_subsets.std, r->spec->kid_subsets);

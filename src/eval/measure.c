@@ -51,14 +51,14 @@ typedef struct {
     const fd_measure_spec *spec;
     fd_image_source *source;
     fd_measured *out;
-    fd_moments *moments;
+    fd_moments *moments, *spatial_moments;
     fd_feature_net *runner;
     fd_resizer *resizer;          /* Inception */
     int read, run;                /* pictures read at a time, and per pass of the network */
     int d, channels;
     uint8_t *images;              /* [read] */
     fd_progress bar;
-    float *features, *logits;     /* [read], and room to fill up the last pass */
+    float *features, *logits, *spatial;     /* [read], and room to fill up the last pass */
 } work;
 
 /* uint8 [n][c] pictures to the network's float input; what is missing to a full pass repeats the last. */
@@ -90,6 +90,7 @@ static fd_status look(fd_ctx *ctx, work *w, int64_t at, int n) {
         float *logits[FD_MAX_HEADS] = {w->logits ? w->logits + (size_t)k * (size_t)w->out->classes : NULL};
         to_input(w, w->images + (size_t)k * bytes, n - k < w->run ? n - k : w->run);
         FD_TRY(fd_feature_net_run(ctx, w->runner, NULL, w->features + (size_t)k * (size_t)w->d, w->logits ? logits : NULL));
+        if (w->spatial) FD_TRY(fd_feature_net_spatial(ctx, w->runner, w->spatial + (size_t)k * FD_INCEPTION_SPATIAL));
         fd_progress_update(&w->bar, at + k, NULL);
         if (fd_interrupted())
             return FD_FAIL(ctx, FD_E_CANCELLED, "interrupted after %lld images", (long long)(at + k));
@@ -103,6 +104,7 @@ static fd_status keep(fd_ctx *ctx, work *w, int64_t at, int n) {
         memcpy(w->out->stats.features + (size_t)at * d, w->features, sizeof(float) * d * (size_t)n);
     if (w->spec->keep_logits)
         memcpy(w->out->logits + (size_t)at * classes, w->logits, sizeof(float) * classes * (size_t)n);
+    if (w->spatial) FD_TRY(fd_moments_add(ctx, w->spatial_moments, w->spatial, n));
     return fd_moments_add(ctx, w->moments, w->features, n);
 }
 
@@ -117,6 +119,7 @@ static fd_status measure(fd_ctx *ctx, work *w) {
         if (from == fd_comm_rank(ctx)) FD_TRY(look(ctx, w, at, n));
         FD_TRY(fd_comm_bring(ctx, w->features, sizeof(float) * (size_t)w->d * (size_t)n, from));
         if (w->logits) FD_TRY(fd_comm_bring(ctx, w->logits, sizeof(float) * (size_t)w->out->classes * (size_t)n, from));
+        if (w->spatial) FD_TRY(fd_comm_bring(ctx, w->spatial, sizeof(float) * FD_INCEPTION_SPATIAL * (size_t)n, from));
         if (fd_comm_first(ctx)) FD_TRY(keep(ctx, w, at, n));
         fd_progress_update(&w->bar, at + n, NULL);
     }
@@ -149,8 +152,15 @@ static fd_status prepare(fd_ctx *ctx, fd_arena *a, work *w) {
     }
     FD_NEW(ctx, &m->stats.arena, m->stats.mu, w->d);
     FD_NEW(ctx, &m->stats.arena, m->stats.sigma, fd_mul_size((size_t)w->d, (size_t)w->d));
+    if (spec->spatial) {
+        m->stats.ds = FD_INCEPTION_SPATIAL;
+        FD_NEW(ctx, a, w->spatial, fd_mul_size(rows, FD_INCEPTION_SPATIAL));
+        FD_NEW(ctx, &m->stats.arena, m->stats.mu_s, FD_INCEPTION_SPATIAL);
+        FD_NEW(ctx, &m->stats.arena, m->stats.sigma_s, (size_t)FD_INCEPTION_SPATIAL * FD_INCEPTION_SPATIAL);
+        FD_TRY(fd_moments_init(ctx, w->spatial_moments, FD_INCEPTION_SPATIAL));
+    }
     if (inception) FD_TRY(fd_resizer_new(ctx, spec->resize, s->c, s->h, s->w, &w->resizer));
-    return fd_feature_net_new(ctx, spec->net, w->run, &(fd_run_options){.backend = s->backend}, &w->runner);
+    return fd_feature_net_new(ctx, spec->net, w->run, &(fd_run_options){.backend = s->backend, .spatial = spec->spatial}, &w->runner);
 }
 
 static fd_status sign(fd_ctx *ctx, const fd_image_source *s, const fd_measure_spec *spec, fd_provenance *p) {
@@ -171,14 +181,17 @@ fd_status fd_measure(fd_ctx *ctx, fd_image_source *s, const fd_measure_spec *spe
     *out = (fd_measured){0};
     FD_TRY(check(ctx, s, spec->net));
     fd_arena a = {0};
-    fd_moments moments = {0};
-    work w = {.spec = spec, .source = s, .out = out, .moments = &moments};
+    fd_moments moments = {0}, spatial = {0};
+    work w = {.spec = spec, .source = s, .out = out, .moments = &moments, .spatial_moments = &spatial};
     fd_status status = prepare(ctx, &a, &w);
     if (status == FD_OK) status = fd_moments_init(ctx, &moments, w.d);
     if (status == FD_OK) status = measure(ctx, &w);
     if (status == FD_OK && fd_comm_first(ctx)) status = fd_moments_get(ctx, &moments, out->stats.mu, out->stats.sigma);
+    if (status == FD_OK && fd_comm_first(ctx) && spec->spatial)
+        status = fd_moments_get(ctx, &spatial, out->stats.mu_s, out->stats.sigma_s);
     if (status == FD_OK) status = sign(ctx, s, spec, &out->stats.from);
     fd_moments_free(&moments);
+    fd_moments_free(&spatial);
     fd_resizer_free(w.resizer);
     fd_feature_net_free(w.runner);
     fd_arena_free(&a);

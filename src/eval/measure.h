@@ -14,6 +14,7 @@ typedef struct fd_measure_spec {
     fd_resize_rule resize;        /* Inception only */
     int batch;                    /* pictures read, or generated, at a time; changes no bit of the result */
     bool keep_features, keep_logits;
+    bool spatial;                 /* also the moments of Inception's spatial features: stats.mu_s and sigma_s */
     const char *what;             /* of the progress bar */
 } fd_measure_spec;
 
@@ -26,7 +27,7 @@ typedef struct fd_measured {
 
 /* Reads every picture once. Inception takes any size (inception_input.h); a classifier those of its own size as
  * x / 127.5 - 1, nothing is resized. Gray pictures are repeated for a colour network. ARG if the network gives no
- * features, the pictures do not fit, or there are fewer than two. FD_E_CANCELLED after a signal. The same bits for any
+ * features (or no spatial ones where they are asked for), the pictures do not fit, or there are fewer than two. FD_E_CANCELLED after a signal. The same bits for any
  * batch, number of threads and of ranks (comm/comm.h), who share the pictures; rank 0 gets the result, others zeros.
  * Owner of *out: the caller (fd_measured_free). */
 fd_status fd_measure(fd_ctx *ctx, fd_image_source *s, const fd_measure_spec *spec, fd_measured *out);

@@ -138,13 +138,20 @@ fd_status fd_reference_save(fd_ctx *ctx, const char *path, const fd_reference *r
     fd_status s = FD_OK;
     if (!text) s = FD_FAIL(ctx, FD_E_FORMAT, "%s: the name of the set or network is not UTF-8", path);
     if (s == FD_OK) {
-        fd_npz_entry entry[] = {
+        fd_npz_entry entry[6] = {
             {"mu", {.dtype = FD_NPY_F8, .rank = 1, .dim = {r->d}, .data = r->mu}},
             {"sigma", {.dtype = FD_NPY_F8, .rank = 2, .dim = {r->d, r->d}, .data = r->sigma}},
             {META, {.dtype = FD_NPY_U1, .rank = 1, .dim = {(int64_t)strlen(text)}, .data = text}},
+        };
+        fd_npz_entry more[] = {
+            {"mu_s", {.dtype = FD_NPY_F8, .rank = 1, .dim = {r->ds}, .data = r->mu_s}},
+            {"sigma_s", {.dtype = FD_NPY_F8, .rank = 2, .dim = {r->ds, r->ds}, .data = r->sigma_s}},
             {FEATURES, {.dtype = FD_NPY_F4, .rank = 2, .dim = {r->nfeatures, r->d}, .data = r->features}},
         };
-        s = fd_npz_write(ctx, path, entry, (int)FD_COUNT(entry) - !r->features);
+        int n = 3;
+        for (size_t i = 0; i < FD_COUNT(more); i++)
+            if (more[i].array.data) entry[n++] = more[i];
+        s = fd_npz_write(ctx, path, entry, n);
     }
     fd_arena_free(&a);
     return s;

@@ -2,6 +2,7 @@
  * entry of our own that says where the numbers come from.
  *
  *   mu [d], sigma [d][d] float64, divisor n - 1
+ *   mu_s, sigma_s: the same of the spatial features of sFID, where asked for; names as in ADM's references
  *   fdistill_features [n][d] float32, where asked for: what KID and precision/recall compare
  *   fdistill_meta: UTF-8 JSON as bytes: n, dataset, feature network (name, digest), resize and uint8 rules, codec of
  *   the pictures, tool

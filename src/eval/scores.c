@@ -6,7 +6,8 @@
 
 static const struct { const char *word; fd_score score; } words[] = {
     {"fd", FD_SCORE_FD}, {"fid", FD_SCORE_FD}, {"kid", FD_SCORE_KID}, {"prdc", FD_SCORE_PRDC}, {"is", FD_SCORE_IS},
-    {"fd-infinity", FD_SCORE_FD_INFINITY}, {"fid-infinity", FD_SCORE_FD_INFINITY}};
+    {"fd-infinity", FD_SCORE_FD_INFINITY}, {"fid-infinity", FD_SCORE_FD_INFINITY}, {"sfd", FD_SCORE_SPATIAL},
+    {"sfid", FD_SCORE_SPATIAL}};
 
 fd_status fd_score_parse(fd_ctx *ctx, const char *list, unsigned *out) {
     *out = 0;
@@ -29,6 +30,8 @@ static fd_status check(fd_ctx *ctx, unsigned which, const fd_measured *mine, con
         return FD_FAIL(ctx, FD_E_ARG, "scores: the features or logits of the single pictures are needed");
     if (ref && ref->d != mine->stats.d)
         return FD_FAIL(ctx, FD_E_SHAPE, "scores: %d features against %d", mine->stats.d, ref->d);
+    if (which & FD_SCORE_SPATIAL && (!mine->stats.ds || mine->stats.ds != ref->ds))
+        return FD_FAIL(ctx, FD_E_ARG, "scores: %d spatial features against %d", mine->stats.ds, ref->ds);
     return FD_OK;
 }
 
@@ -41,6 +44,8 @@ fd_status fd_scores_compute(fd_ctx *ctx, const fd_score_spec *spec, const fd_mea
     *out = (fd_scores){.kid = 0};
     FD_TRY(check(ctx, which, mine, ref));
     if (which & FD_SCORE_FD) FD_TRY(fd_frechet(ctx, m->d, m->mu, m->sigma, ref->mu, ref->sigma, &out->fd));
+    if (which & FD_SCORE_SPATIAL)
+        FD_TRY(fd_frechet(ctx, m->ds, m->mu_s, m->sigma_s, ref->mu_s, ref->sigma_s, &out->spatial));
     if (which & FD_SCORE_KID) {
         FD_TRY(fd_kid(ctx, real, nreal, fake, n, m->d, &out->kid));
         FD_TRY(fd_kid_random(ctx, real, nreal, fake, n, m->d, spec->kid_subsets, spec->kid_size, spec->seed,

@@ -13,9 +13,10 @@ typedef enum {
     FD_SCORE_KID = 2,             /* of the whole sets and over subsets                                 */
     FD_SCORE_PRDC = 4,            /* precision, recall, density, coverage; ties count as inside          */
     FD_SCORE_IS = 8,              /* from the logits; needs no reference                                */
-    FD_SCORE_FD_INFINITY = 16
+    FD_SCORE_FD_INFINITY = 16,
+    FD_SCORE_SPATIAL = 32         /* Fréchet distance of the spatial features' moments: sFID            */
 } fd_score;
-#define FD_SCORE_WORDS "fd, kid, prdc, is, fd-infinity"
+#define FD_SCORE_WORDS "fd, kid, prdc, is, fd-infinity, sfd"
 /* "fd,kid" to FD_SCORE_FD | FD_SCORE_KID; fid is fd. ARG for another word. */
 fd_status fd_score_parse(fd_ctx *ctx, const char *list, unsigned *out);
 static inline bool fd_score_needs_reference(unsigned which) { return which & ~(unsigned)FD_SCORE_IS; }
@@ -35,7 +36,7 @@ typedef struct fd_score_spec {
 #define FD_SCORE_DEFAULTS {.which = FD_SCORE_FD, .kid_subsets = 100, .kid_size = 1000, .nearest = 3, .splits = 10}
 
 typedef struct fd_scores {        /* what was asked for */
-    fd_frechet_result fd;
+    fd_frechet_result fd, spatial;
     double kid;
     fd_kid_result kid_subsets;
     fd_prdc_result prdc;

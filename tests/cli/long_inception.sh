@@ -1,5 +1,5 @@
 #!/bin/sh
-# FID's Inception with formula weights: from our file and from torch's, pictures of any size, both resize rules.
+# FID's Inception with formula weights: from our file and from torch's, pictures of any size, all resize rules.
 . "$SOURCE/tests/cli/common.sh"
 "$MAKE_NET" inception inception.safetensors || exit 1
 good dataset create sprites --dest a.zip --num 4 --seed 1
@@ -30,6 +30,12 @@ has '"resize": "PyTorch' out
 [ "$fd" != "$(value fd3)" ] || bad "the resize rule changes nothing"
 good fid calc --images b.zip --data a.zip --net inception.safetensors --resize clean --json
 has '"resize": "Pillow bicubic' out
+# sFID's spatial features; 51.50989 is PyTorch's in float64, with the oracle's Inception and these weights and pictures.
+refuse 2 "holds no mu_s and sigma_s" fid calc --images b.zip --ref tf.npz --net inception.safetensors --metrics sfd
+good fid ref --data a.zip --net inception.safetensors --dest spatial.npz --spatial
+good fid calc --images b.zip --ref spatial.npz --net inception.safetensors --metrics fd,sfd --json
+value sfd3 | awk '{e = $1 / 51.50989 - 1; exit !(e < 1e-4 && e > -1e-4)}' || bad "a spatial distance of $(value sfd3), not 51.50989"
+[ "$fd" = "$(value fd3)" ] || bad "spatial features change the distance: $(value fd3), else $fd"
 # A pair of gray JPEG files against lossless colour pictures: measured, with a warning.
 mkdir jpeg
 for name in 0 1; do cp "$SOURCE/tests/fuzz/corpus/image/gray.jpg" jpeg/$name.jpg; done
