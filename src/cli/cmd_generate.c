@@ -11,6 +11,7 @@
 #include "cli/seeds.h"
 #include "comm/comm.h"
 #include "io/image.h"
+#include "models/net_digest.h"
 
 #define GRID_MAX 4096
 
@@ -90,6 +91,7 @@ typedef struct {
     int64_t chunk;
     fd_denoiser *denoiser;
     fd_sink *sink;
+    fd_digest digest;             /* of the network, for the pictures' text */
 } work;
 
 /* Chunks are dealt to the ranks in turn; rank 0 gets them back in the order of the seeds and keeps them. */
@@ -105,24 +107,24 @@ static fd_status run(fd_ctx *ctx, const generate_options *o, work *w, size_t byt
             FD_TRY(fd_sample_seeds(ctx, &o->sampler, w->denoiser, o->seeds + at, w->want, n, images, w->used, tick, t));
         FD_TRY(fd_comm_bring(ctx, images, (size_t)n * bytes, from));
         FD_TRY(fd_comm_bring(ctx, w->used, (size_t)n * sizeof *w->used, from));
+        if (w->sink) FD_TRY(fd_digest_wait(ctx, &w->digest));
         if (w->sink) FD_TRY(fd_sink_add(ctx, w->sink, o->seeds + at, w->used, n, images));
     }
     return FD_OK;
 }
 
-static fd_status save_grid(fd_ctx *ctx, const generate_options *o, const fd_net_config *c, const uint8_t *images,
-                           const char *digest, const char *words) {
+static fd_status save_grid(fd_ctx *ctx, const generate_options *o, const fd_net_config *c, work *w, const char *words) {
     fd_image grid;
-    FD_TRY(fd_image_grid(ctx, images, (int)o->n, c->image_channels, c->resolution, c->resolution, o->columns, 1,
+    FD_TRY(fd_digest_wait(ctx, &w->digest));
+    FD_TRY(fd_image_grid(ctx, w->images, (int)o->n, c->image_channels, c->resolution, c->resolution, o->columns, 1,
                          o->scale, &grid));
-    fd_png_text text[] = {{"network", digest}, {"sampler", words}, {"seeds", o->seeds_text}};
+    fd_png_text text[] = {{"network", w->digest.hex}, {"sampler", words}, {"seeds", o->seeds_text}};
     fd_status s = fd_png_save(ctx, o->grid, &grid, text, (int)FD_COUNT(text));
     fd_image_free(&grid);
     return s;
 }
 
-static fd_status prepare(fd_ctx *ctx, generate_options *o, fd_net *net, const char *digest, const char *words,
-                         work *w) {
+static fd_status prepare(fd_ctx *ctx, generate_options *o, fd_net *net, const char *words, work *w) {
     const fd_net_config *c = &net->config;
     size_t bytes = (size_t)c->image_channels * (size_t)c->resolution * (size_t)c->resolution;
     const int64_t share = (o->n + fd_comm_size(ctx) - 1) / fd_comm_size(ctx);
@@ -134,7 +136,7 @@ static fd_status prepare(fd_ctx *ctx, generate_options *o, fd_net *net, const ch
     if (o->outdir && fd_comm_first(ctx)) {
         fd_sink_spec spec = {.format = (fd_sink_format)o->format, .path = o->path, .subdirs = o->subdirs,
                              .c = c->image_channels, .h = c->resolution, .w = c->resolution, .total = o->n,
-                             .classes = c->label_dim > 0, .network = digest, .sampler = words};
+                             .classes = c->label_dim > 0, .network = w->digest.hex, .sampler = words};
         FD_TRY(fd_sink_open(ctx, &spec, &w->sink));
     }
     fd_run_options r = {.dtype = o->sampling.precision ? FD_BF16 : FD_F32};
@@ -144,13 +146,13 @@ static fd_status prepare(fd_ctx *ctx, generate_options *o, fd_net *net, const ch
 
 static fd_status generate(fd_ctx *ctx, generate_options *o, fd_net *net, work *w) {
     const fd_net_config *c = &net->config;
-    char digest[65], words[160];
+    char words[160];
     FD_TRY(fd_sampling_resolve(ctx, &o->sampling, net, &o->sampler));
     FD_TRY(choose_path(ctx, o, c));
     if (o->outdir && o->format == FD_SINK_PNG) FD_TRY(refuse_twins(ctx, o));
-    FD_TRY(fd_net_digest(ctx, net, digest));
+    fd_digest_begin(ctx, net, &w->digest);
     fd_sampler_words(&o->sampler, words);
-    FD_TRY(prepare(ctx, o, net, digest, words, w));
+    FD_TRY(prepare(ctx, o, net, words, w));
 
     ticker t;
     double start = fd_now();
@@ -163,7 +165,7 @@ static fd_status generate(fd_ctx *ctx, generate_options *o, fd_net *net, work *w
         w->sink = NULL;
         FD_TRY(fd_sink_commit(ctx, sink));
     }
-    if (o->grid && fd_comm_first(ctx)) FD_TRY(save_grid(ctx, o, c, w->images, digest, words));
+    if (o->grid && fd_comm_first(ctx)) FD_TRY(save_grid(ctx, o, c, w, words));
     printf("%lld image%s, %s, %.1f images/s: %s%s%s\n", (long long)o->n, o->n == 1 ? "" : "s", words,
            seconds > 0 ? (double)o->n / seconds : 0, o->outdir ? o->path : "", o->outdir && o->grid ? ", " : "",
            o->grid ? o->grid : "");
@@ -214,6 +216,8 @@ fd_status fd_cmd_generate(fd_ctx *ctx, int argc, char **argv) {
     if (s == FD_OK) s = generate(ctx, &p, net, &w);
     fd_sink_abandon(w.sink);
     fd_denoiser_free(w.denoiser);
+    const fd_status digest = fd_digest_wait(ctx, &w.digest);      /* it reads the weights */
+    if (s == FD_OK) s = digest;
     fd_net_free(net);
     fd_arena_free(&w.arena);
     return s;

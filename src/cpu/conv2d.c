@@ -94,19 +94,23 @@ static dnnl_status_t describe_primitive(dnnl_primitive_desc_t *pd, fd_conv_role 
     return fd_dnnl_conv_describe(pd, what, &d);
 }
 
-/* The best primitive there is for the problem; false when only oneDNN's own plain loops would do it. */
-static bool find_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p) {
+/* The best primitive there is for the problem: dnnl_unimplemented when only oneDNN's own plain loops would do it. */
+static dnnl_status_t find_primitive(dnnl_primitive_desc_t *pd, fd_conv_role what, const problem *p) {
     for (int any = 0; any < 2; any++) {
-        if (describe_primitive(pd, what, p, any) != dnnl_success) continue;
-        if (!strncmp(fd_dnnl_name(*pd), "jit", 3) || !strncmp(fd_dnnl_name(*pd), "brg", 3)) return true;
+        dnnl_status_t s = describe_primitive(pd, what, p, any);
+        if (s == dnnl_out_of_memory) return s;
+        if (s != dnnl_success) continue;
+        if (!strncmp(fd_dnnl_name(*pd), "jit", 3) || !strncmp(fd_dnnl_name(*pd), "brg", 3)) return s;
         dnnl_primitive_desc_destroy(*pd);
     }
     for (int any = 0; any < 2; any++) {
-        if (describe_primitive(pd, what, p, any) != dnnl_success) continue;
-        if (strncmp(fd_dnnl_name(*pd), "ref", 3)) return true;
+        dnnl_status_t s = describe_primitive(pd, what, p, any);
+        if (s == dnnl_out_of_memory) return s;
+        if (s != dnnl_success) continue;
+        if (strncmp(fd_dnnl_name(*pd), "ref", 3)) return s;
         dnnl_primitive_desc_destroy(*pd);
     }
-    return false;
+    return dnnl_unimplemented;
 }
 
 /* Workspace is a row of 64-byte aligned pieces. */
@@ -173,12 +177,18 @@ static dnnl_status_t build(conv *s, fd_call *c, const problem *p, dnnl_primitive
 
 static fd_status run(fd_ctx *ctx, const fd_call *c);
 
+/* What oneDNN does not do is no fault: another algorithm may. */
+static fd_status failed(fd_ctx *ctx, dnnl_status_t s) {
+    return s == dnnl_unimplemented ? FD_E_UNSUPPORTED : fd_dnnl_fail(ctx, s, "conv2d");
+}
+
 static fd_status prepare_direct(fd_ctx *ctx, fd_call *c, fd_conv_role what) {
     if (!fd_dnnl_engine()) return FD_E_UNSUPPORTED;
     fd_dnnl_threads(c);
     problem p = describe(what, c);
     dnnl_primitive_desc_t pd;
-    if (!find_primitive(&pd, what, &p)) return FD_E_UNSUPPORTED;
+    dnnl_status_t r = find_primitive(&pd, what, &p);
+    if (r != dnnl_success) return failed(ctx, r);
     conv *s = fd_alloc(ctx, sizeof *s);
     if (!s) {
         dnnl_primitive_desc_destroy(pd);
@@ -187,7 +197,7 @@ static fd_status prepare_direct(fd_ctx *ctx, fd_call *c, fd_conv_role what) {
     s->head = (fd_conv_state){run, release};
     s->what = what;
     outsides l = {0};
-    dnnl_status_t r = lay_out(&l, &p);
+    r = lay_out(&l, &p);
     if (r == dnnl_success) r = build(s, c, &p, pd, &l);
     fd_md all[] = {l.x, l.y, l.w, l.bias};
     for (size_t i = 0; i < FD_COUNT(all); i++) fd_md_free(all[i]);
@@ -195,7 +205,7 @@ static fd_status prepare_direct(fd_ctx *ctx, fd_call *c, fd_conv_role what) {
     if (r != dnnl_success) {
         release(s);
         c->work_bytes = 0;
-        return r == dnnl_unimplemented ? FD_E_UNSUPPORTED : fd_dnnl_fail(ctx, r, "conv2d");
+        return failed(ctx, r);
     }
     c->state = s;
     c->algo = s->algo;
