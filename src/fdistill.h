@@ -192,6 +192,7 @@ typedef struct fdistill_distill_options {
     fdistill_progress progress;   /* called after every iteration with images done and to do; NULL: none            */
     void *user;                   /* handed to progress                                                             */
     const char *head_norm;        /* of the heads: "group" (default), as published, or "none"                       */
+    const char *transfer;         /* network file whose weights the student starts from; NULL: the teacher's        */
 } fdistill_distill_options;
 
 /* Fills *o with the defaults; size is sizeof *o. */

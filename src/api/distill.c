@@ -114,6 +114,7 @@ static fd_status translate(fd_ctx *c, const fdistill_distill_options *o, char *f
         .batch_gpu = o->batch_gpu, .seed = o->seed, .dtype = o->precision == FDISTILL_BF16 ? FD_BF16 : FD_F32,
         .tick = o->tick, .snap = o->snap, .dump = o->dump, .grid = o->grid, .folder = folder};
     d.teacher = o->teacher;
+    d.transfer = o->transfer;
     m->freq = o->update_freq;
     m->gan_weight = o->gan_weight;
     m->r1_weight = o->r1_weight;

@@ -25,6 +25,8 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
         {.name = "teacher", .type = FD_OPT_TEXT, .to = &t.teacher, .value = "FILE", .required = true,
          .help = "The pretrained network: a .safetensors file of fdistill, or one that import reads.",
          .group = "Method"},
+        {.name = "transfer", .type = FD_OPT_TEXT, .to = &t.transfer, .value = "FILE",
+         .help = "Start the student from these weights instead of the teacher's: an earlier student, say."},
         {.name = "divergence", .type = FD_OPT_TEXT, .to = &divergence, .value = "NAME",
          .help = "What the student minimises: rkl (this is DMD2), sf, js, sh, kl, jf, neyman, pearson."},
         {.name = "update-freq", .type = FD_OPT_INT, .to = &m->freq, .value = "N", .lo = 1, .hi = 1000,

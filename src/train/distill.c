@@ -11,6 +11,7 @@
 #include "train/feed.h"
 #include "train/grid.h"
 #include "train/loop.h"
+#include "train/transfer.h"
 
 #define PASS 32              /* images per pass unless asked otherwise: beyond this, batches are no faster */
 #define TEACHER_STEPS 18     /* of the teacher's grid: 35 evaluations */
@@ -32,7 +33,7 @@ typedef struct {
     const fd_distill_options *o;
     fd_distill_method method;
     fd_dataset data;
-    char data_digest[65], teacher_digest[65];
+    char data_digest[65], teacher_digest[65], start_digest[65];
     fd_distill_nets nets;
     fd_distiller *distiller;
     fd_distill_progress progress;
@@ -87,6 +88,7 @@ static fd_status make_nets(fd_ctx *ctx, distillation *r) {
     FD_TRY(check_teacher(ctx, r));
     FD_TRY(fd_net_digest(ctx, n->teacher, r->teacher_digest));
     FD_TRY(fd_net_clone(ctx, n->teacher, &n->student));
+    if (r->o->transfer) FD_TRY(fd_transfer(ctx, r->o->transfer, n->student, r->start_digest));
     FD_TRY(fd_net_clone(ctx, n->teacher, &n->fake));
     n->student->config.dropout = r->o->dropout;
     n->fake->config.dropout = 0;
@@ -189,6 +191,7 @@ static json_t *options_json(const distillation *r) {
     json_object_set_new(teacher, "path", json_string(o->teacher));
     json_object_set_new(teacher, "digest", json_string(r->teacher_digest));
     json_object_set_new(root, "teacher", teacher);
+    if (o->transfer) json_object_set_new(root, "transfer", json_string(r->start_digest));
     json_object_set_new(root, "method", method_json(r));
     json_object_set_new(root, "lr", fd_lr_json(&o->lr));
     json_object_set_new(root, "fake_lr", fd_lr_json(&o->fake_lr));

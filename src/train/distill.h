@@ -28,6 +28,7 @@ typedef struct fd_distill_options {
     fd_job_options job;
     fd_distill_method method;
     const char *teacher;              /* --teacher                                                                */
+    const char *transfer;             /* --transfer: the student's weights at the start; NULL: the teacher's       */
     fd_lr lr, fake_lr, heads_lr;      /* --lr, --fake-lr, --disc-lr                                               */
     double beta1, beta2, eps, weight_decay;   /* 0.9, 0.999, 1e-8, 0.01                                           */
     /* --ema: several at once. >= 1: half-life in images; below 1: decay per iteration (0.9999), FastGen's way.   */

@@ -15,6 +15,7 @@
 #include "train/grid.h"
 #include "train/loop.h"
 #include "train/optim.h"
+#include "train/transfer.h"
 #include "train/update.h"
 
 fd_train_options fd_train_defaults(void) {
@@ -48,35 +49,6 @@ typedef struct {
 
 /* ---- preparing --------------------------------------------------------------------------------------------------- */
 
-/* Every tensor of the new network must be in the old one with the same shape; what the old one has besides (a label
- * layer, say) is left behind. */
-static fd_status transfer(fd_ctx *ctx, fd_net *net, const fd_net *old, const char *path) {
-    fd_params *to = &net->params;
-    for (int i = 0; i < to->n; i++) {
-        const fd_param *p = &to->list[i];
-        int k = fd_params_find(&old->params, p->name);
-        if (k < 0)
-            return FD_FAIL(ctx, FD_E_SHAPE, "--transfer %s: has no tensor '%s'; is it the same architecture, with classes "
-                           "and augmentation alike?", path, p->name);
-        const fd_param *q = &old->params.list[k];
-        if (q->rank != p->rank || memcmp(q->dim, p->dim, sizeof *p->dim * (size_t)p->rank) != 0)
-            return FD_FAIL(ctx, FD_E_SHAPE, "--transfer %s: tensor '%s' has another shape than the network asked for", path,
-                           p->name);
-        memcpy(to->w + p->offset, old->params.w + q->offset, sizeof(float) * (size_t)p->count);
-    }
-    fd_params_touch(to);
-    return FD_OK;
-}
-
-static fd_status transfer_file(fd_ctx *ctx, training *r) {
-    fd_net *old;
-    FD_TRY(fd_net_load(ctx, r->o->transfer, &old));
-    fd_status s = transfer(ctx, r->net, old, r->o->transfer);
-    if (s == FD_OK) s = fd_net_digest(ctx, old, r->start_digest);
-    fd_net_free(old);
-    return s;
-}
-
 static fd_status make_net(fd_ctx *ctx, training *r) {
     fd_net_config c = r->o->net;
     c.resolution = r->data.w;
@@ -90,7 +62,7 @@ static fd_status make_net(fd_ctx *ctx, training *r) {
         fd_net_init_random(r->net, r->o->job.seed);
         return FD_OK;
     }
-    return transfer_file(ctx, r);
+    return fd_transfer(ctx, r->o->transfer, r->net, r->start_digest);
 }
 
 static fd_status allocate_state(fd_ctx *ctx, training *r) {
