@@ -362,7 +362,8 @@ static fd_status save_grids(fd_ctx *ctx, distillation *r, int64_t kimg) {
     char path[4096];
     fd_sampler one = fd_sampler_defaults(), many = fd_sampler_defaults();
     if (!side) return FD_OK;
-    one.sigma_max = many.sigma_max = m->sigma_max;
+    one.sigma_max = m->sigma_max;
+    many.sigma_max = m->ratio.t_max;          /* the student may start lower, where noise alone is no noised picture */
     many.sigma_min = m->ratio.t_min;
     many.rho = m->ratio.rho;
     many.steps = TEACHER_STEPS;

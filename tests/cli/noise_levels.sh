@@ -15,6 +15,10 @@ fake_loss() {
 low=$(fake_loss "$@" --t_max 0.01) all=$(fake_loss "$@") high=$(fake_loss "$@" --sigma_min 40)
 awk -v l="$low" -v a="$all" -v h="$high" 'BEGIN { exit !(l > 0 && h > 0 && l < a / 100 && h < a / 100) }' || bad "losses $low, $all, $high"
 has '"t_max": 80.0' d/training_options.json
+# The teacher's pictures start from its own level wherever the student starts.
+good "$@" --outdir a --grid 2
+good "$@" --outdir b --grid 2 --sigma_max 2.5 --t_max 80
+same a/teacher.png b/teacher.png
 refuse 2 "--sigma_min 0.002 is not below --t_max 0.001" "$@" --outdir x --t_max 0.001
 refuse 2 "--sigma_min 90 is not below --sigma_max 80" "$@" --outdir x --sigma_min 90
 finish
