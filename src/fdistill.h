@@ -192,6 +192,8 @@ typedef struct fdistill_distill_options {
     fdistill_progress progress;   /* called after every iteration with images done and to do; NULL: none            */
     void *user;                   /* handed to progress                                                             */
     const char *head_norm;        /* of the heads: "group" (default), as published, or "none"                       */
+    int64_t pairs;                /* images of the teacher's sampler the student is drawn to first; 0: none         */
+    int32_t pair_iterations;      /* iterations of the run that go into that; 500                                   */
     const char *transfer;         /* network file whose weights the student starts from; NULL: the teacher's        */
 } fdistill_distill_options;
 

@@ -11,14 +11,17 @@
 #include "train/feed.h"
 #include "train/grid.h"
 #include "train/loop.h"
+#include "train/pairs.h"
 #include "train/transfer.h"
 
 #define PASS 32              /* images per pass unless asked otherwise: beyond this, batches are no faster */
 #define TEACHER_STEPS 18     /* of the teacher's grid: 35 evaluations */
+#define PAIR_STEPS 12        /* of the images the student is drawn to: 23 evaluations; the method corrects what is lacking */
+#define PAIR_PASS 64
 
 fd_distill_method fd_distill_method_defaults(void) {
     return (fd_distill_method){.ratio = fd_ratio_defaults(), .freq = 5, .gan_weight = 1e-3, .r1_alpha = 0.1, .guidance = 1,
-                               .sigma_max = 80, .clip = 10};
+                               .sigma_max = 80, .clip = 10, .pair_iterations = 500};
 }
 
 fd_distill_options fd_distill_defaults(void) {
@@ -47,7 +50,8 @@ typedef struct {
     double *t, *t_real;
     int64_t pixels;
     fd_share share;
-    double last_fake, last_disc, last_h[2];               /* for the progress line */
+    fd_pairs pairs;
+    double last_fake, last_disc, last_h[2], last_pairs;               /* for the progress line */
 } distillation;
 
 /* ---- preparing --------------------------------------------------------------------------------------------------- */
@@ -167,6 +171,10 @@ static json_t *method_json(const distillation *r) {
     set_number(o, "t_max", m->ratio.t_max);
     set_number(o, "rho", m->ratio.rho);
     set_number(o, "clip", m->clip);
+    if (m->pairs) {                                 /* as for head_norm below */
+        json_object_set_new(o, "pairs", json_integer(m->pairs));
+        json_object_set_new(o, "pair_iterations", json_integer(m->pair_iterations));
+    }
     for (int i = 0; i < m->ntaps; i++) json_array_append_new(taps, json_integer(m->taps[i]));
     json_object_set_new(o, "taps", taps);
     json_object_set_new(o, "head_width", json_integer(m->head_width));
@@ -224,6 +232,38 @@ static fd_status draw_batch(fd_ctx *ctx, distillation *r, uint64_t first, fd_dis
     if (r->r1_noise) fd_feed_normals(seed, FD_RNG_DISTILL_R1, first, n, r->pixels, r->r1_noise);
     *b = (fd_distill_batch){.z = r->z, .eps = r->eps, .labels = r->labels, .t = r->t, .real = r->real,
                             .eps_real = r->eps_real, .r1_noise = r->r1_noise, .t_real = r->t_real, .first = first};
+    return FD_OK;
+}
+
+/* Made when they are needed: a run that is resumed after them does without. */
+static fd_status make_pairs(fd_ctx *ctx, distillation *r) {
+    fd_sampler s = fd_sampler_defaults();
+    s.steps = PAIR_STEPS;
+    s.sigma_max = r->method.sigma_max;
+    s.sigma_min = r->method.ratio.t_min;
+    s.rho = r->method.ratio.rho;
+    fd_run_options o = {.dtype = r->o->job.dtype, .backend = r->o->job.backend};
+    fd_denoiser *teacher;
+    FD_TRY(fd_denoiser_new(ctx, r->nets.teacher, PAIR_PASS, &o, &teacher));
+    fd_status status = fd_pairs_make(ctx, teacher, &s, r->method.pairs, r->o->job.batch, &r->share, r->o->job.seed, &r->pairs);
+    fd_denoiser_free(teacher);
+    if (status != FD_OK) return status;
+    return fd_run_log(ctx, &r->job.run, "%lld pairs of noise and the teacher's image, %d evaluations each",
+                      (long long)(r->pairs.rounds * r->pairs.batch), 2 * PAIR_STEPS - 1);
+}
+
+/* One of the iterations before the method's own. */
+static fd_status approach(fd_ctx *ctx, distillation *r, const fd_adam *adam, const double *beta, fd_iteration *it) {
+    const fd_job *job = &r->job;
+    if (!r->pairs.images) FD_TRY(make_pairs(ctx, r));
+    fd_pairs_batch(&r->pairs, (int64_t)job->count.iteration, r->z, r->labels, r->real);
+    const fd_distill_batch b = {.z = r->z, .labels = r->labels, .first = (uint64_t)job->count.images + (uint64_t)r->share.first};
+    FD_TRY(fd_distill_approach(ctx, r->distiller, &r->method, &r->nets, &r->progress, &b, r->real, adam, beta, it));
+    if (it->skipped) return FD_OK;
+    fd_stats_add(&r->job.stats, "Loss/pairs", it->approach);
+    fd_stats_add(&r->job.stats, "Grad/student", it->grad[FD_STUDENT].norm);
+    fd_stats_add(&r->job.stats, "Grad/clip", it->clip);
+    r->last_pairs = it->approach;
     return FD_OK;
 }
 
@@ -296,15 +336,21 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     fd_distill_batch b;
     fd_iteration it;
     if (images <= 0 && r->nets.heads) FD_TRY(log_weak_heads(ctx, r));
-    FD_TRY(draw_batch(ctx, r, (uint64_t)images + (uint64_t)r->share.first, &b));
     for (int k = 0; k < FD_TRAINED_NETS; k++)
         adam[k] = (fd_adam){fd_lr_at(lr[k], images, o->job.duration), o->beta1, o->beta2, o->eps, o->weight_decay};
     for (int i = 0; i < o->n_ema; i++) beta[i] = o->ema[i] < 1 ? o->ema[i] : fd_ema_beta(o->job.batch, o->ema[i], 0, images);
-    FD_TRY(fd_distill_iterate(ctx, r->distiller, &r->method, &r->nets, &r->progress, (int64_t)job->count.iteration + 1, &b,
-                              adam, beta, &it));
+    const bool before = r->method.pairs && job->count.iteration < r->method.pair_iterations;
+    if (before) FD_TRY(approach(ctx, r, adam, beta, &it));
+    else {
+        fd_pairs_free(&r->pairs);
+        FD_TRY(draw_batch(ctx, r, (uint64_t)images + (uint64_t)r->share.first, &b));
+        FD_TRY(fd_distill_iterate(ctx, r->distiller, &r->method, &r->nets, &r->progress, (int64_t)job->count.iteration + 1, &b,
+                                  adam, beta, &it));
+    }
     *skipped = it.skipped;
     if (it.skipped)
         return fd_job_log_skipped(ctx, job, it.was_student ? " (student)" : " (critic)", it.culprit_scope, it.culprit_op);
+    if (before) return FD_OK;
     if (it.was_student) log_student(r, &it);
     else log_critic(r, &it);
     return FD_OK;
@@ -312,7 +358,8 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
 
 static void note(fd_job *job, char *out, size_t size) {
     const distillation *r = job->self;
-    if (r->nets.heads)
+    if (r->pairs.images) snprintf(out, size, "pairs %.4f", r->last_pairs);
+    else if (r->nets.heads)
         snprintf(out, size, "h %.2f…%.2f  fake %.4f  disc %.3f", r->last_h[0], r->last_h[1], r->last_fake, r->last_disc);
     else snprintf(out, size, "fake %.4f", r->last_fake);
 }
@@ -484,6 +531,7 @@ fd_status fd_distill(fd_ctx *ctx, const fd_distill_options *o) {
     fd_denoiser_free(r->show_teacher);
     fd_denoiser_free(r->show_fake);
     fd_pool_free(&r->pool);
+    fd_pairs_free(&r->pairs);
     fd_distill_progress_free(&r->progress);
     fd_distiller_free(r->distiller);
     fd_net_free(r->nets.student);

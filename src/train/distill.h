@@ -20,6 +20,8 @@ typedef struct fd_distill_method {
     double sigma_max;                 /* noise level the student starts from; 80                                  */
     double clip;                      /* --clip: student's gradient norm limit; 10; 0 = none                      */
     int taps[8], ntaps;               /* encoder levels the heads look at, 0 = finest; default all                */
+    int64_t pairs;                    /* --pairs: images of the teacher's sampler that the student is drawn to first; 0 */
+    int pair_iterations;              /* --pair-iterations: so many iterations; 500                               */
     int head_width;                   /* --head-width: channels of the heads; 0 = as the tapped features          */
     fd_head_norm head_norm;           /* --head-norm: group, as published, or none                                */
 } fd_distill_method;

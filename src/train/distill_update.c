@@ -66,6 +66,19 @@ static fd_status update(fd_ctx *ctx, const fd_distiller *d, const fd_distill_net
                             p->adam[which].v, factor, emas, n_emas);
 }
 
+/* From the student's gradient to its weights and averages. fine: the loss is finite. */
+static fd_status update_student(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
+                                fd_distill_progress *p, const fd_adam *optimiser, const double *ema_beta, bool fine,
+                                fd_iteration *out) {
+    if (fine) FD_TRY(sum_and_measure(ctx, d, nets, p, FD_STUDENT, out, &fine));
+    out->skipped = !fine;
+    if (out->skipped) return FD_OK;
+    fd_ema emas[FD_EMAS_MAX];
+    for (int i = 0; i < p->n_ema; i++) emas[i] = (fd_ema){p->ema[i], ema_beta[i]};
+    out->clip = fd_clip_factor(out->grad[FD_STUDENT].norm, m->clip);
+    return update(ctx, d, nets, p, FD_STUDENT, &optimiser[FD_STUDENT], out->clip, emas, p->n_ema);
+}
+
 static fd_status student_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
                               fd_distill_progress *p, const fd_distill_batch *b, const fd_adam *optimiser,
                               const double *ema_beta, fd_iteration *out) {
@@ -73,16 +86,9 @@ static fd_status student_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_met
     fd_status s = fd_distiller_student(ctx, d, b, &p->ratio, NULL, &out->student);
     if (s != FD_OK && s != FD_E_NUMERIC) return s;
     bool fine = s == FD_OK && isfinite(out->student.loss);
-    if (fine) FD_TRY(sum_and_measure(ctx, d, nets, p, FD_STUDENT, out, &fine));
-    out->skipped = !fine;
-    if (out->skipped) {
-        p->ratio = before;
-        return FD_OK;
-    }
-    fd_ema emas[FD_EMAS_MAX];
-    for (int i = 0; i < p->n_ema; i++) emas[i] = (fd_ema){p->ema[i], ema_beta[i]};
-    out->clip = fd_clip_factor(out->grad[FD_STUDENT].norm, m->clip);
-    return update(ctx, d, nets, p, FD_STUDENT, &optimiser[FD_STUDENT], out->clip, emas, p->n_ema);
+    FD_TRY(update_student(ctx, d, m, nets, p, optimiser, ema_beta, fine, out));
+    if (out->skipped) p->ratio = before;
+    return FD_OK;
 }
 
 static fd_status critic_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_nets *nets, fd_distill_progress *p,
@@ -113,4 +119,15 @@ fd_status fd_distill_iterate(fd_ctx *ctx, fd_distiller *d, const fd_distill_meth
     if (s == FD_OK && out->skipped)
         s = fd_distiller_find_nonfinite(ctx, d, out->was_student, &out->culprit_scope, &out->culprit_op);
     return s;
+}
+
+fd_status fd_distill_approach(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
+                              fd_distill_progress *p, const fd_distill_batch *b, const float *target,
+                              const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out) {
+    *out = (fd_iteration){.was_student = true, .clip = 1};
+    p->updater.device = fd_distiller_device(d);
+    FD_TRY(clear_gradients(ctx, nets, &p->updater));
+    FD_TRY(fd_distiller_regress(ctx, d, b, target, &out->approach));
+    FD_TRY(update_student(ctx, d, m, nets, p, optimiser, ema_beta, isfinite(out->approach), out));
+    return out->skipped ? fd_distiller_find_nonfinite(ctx, d, true, &out->culprit_scope, &out->culprit_op) : FD_OK;
 }

@@ -3,6 +3,8 @@
  * Iterations count from 1. Every freq-th trains the student, the others the fake score and the heads. The averages of
  * the student move in every iteration, also those that do not change it, as in the published code. A step with a
  * non-finite loss or gradient is left out whole: weights, moments, averages and ratio stay as they were.
+ *
+ * Before that a student may be drawn towards the teacher's own images (pairs.h): fd_distill_approach.
  */
 #ifndef FD_TRAIN_DISTILL_UPDATE_H
 #define FD_TRAIN_DISTILL_UPDATE_H
@@ -32,6 +34,7 @@ typedef struct {
     fd_student_step student;               /* valid if was_student, else critic is */
     fd_critic_step critic;
     fd_grad_stats grad[FD_TRAINED_NETS];   /* of the nets this iteration trains */
+    double approach;                       /* loss of fd_distill_approach */
     double clip;                           /* factor on the student's gradient, 1 = none */
     const char *culprit_scope, *culprit_op;   /* skipped: the first layer with a non-finite number, if one is found */
 } fd_iteration;
@@ -41,5 +44,11 @@ typedef struct {
 fd_status fd_distill_iterate(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
                              fd_distill_progress *p, int64_t iteration, const fd_distill_batch *b,
                              const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out);
+
+/* Instead: one step of the student towards target [batch,C,R,R], the images of b's latents. Only the student and its averages
+ * move. out: was_student, skipped, approach, grad, clip and the culprit. */
+fd_status fd_distill_approach(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
+                              fd_distill_progress *p, const fd_distill_batch *b, const float *target,
+                              const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out);
 
 #endif

@@ -140,10 +140,16 @@ fd_status fd_distiller_generate(fd_ctx *ctx, fd_distiller *d, const float *z, co
     return generate(ctx, d, z, labels, 0, images);
 }
 
-/* Samples at … at+n-1 of the step: G and x_t into the batch arrays. */
+/* Samples at … at+n-1 of the step: G into the batch array. */
+static fd_status student_pass(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, int at) {
+    int64_t p = at * d->pixels;
+    return generate(ctx, d, b->z + p, labels_at(d, b, at), b->first + (uint64_t)at, d->g + p);
+}
+
+/* ... and x_t. */
 static fd_status generate_pass(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, int at) {
     int64_t p = at * d->pixels;
-    FD_TRY(generate(ctx, d, b->z + p, labels_at(d, b, at), b->first + (uint64_t)at, d->g + p));
+    FD_TRY(student_pass(ctx, d, b, at));
     add_noise(d->g + p, b->t + at, b->eps + p, d->spec.n, d->pixels, d->x_t + p);
     return FD_OK;
 }
@@ -231,7 +237,7 @@ static fd_status student_backward_pass(fd_ctx *ctx, fd_distiller *d, const fd_di
     fd_student_view *s = &d->views.student;
     int64_t p = at * d->pixels;
     /* With one pass the activations of the forward run are still there. */
-    if (d->spec.n < d->spec.batch) FD_TRY(generate_pass(ctx, d, b, at));
+    if (d->spec.n < d->spec.batch) FD_TRY(student_pass(ctx, d, b, at));
     FD_TRY(fd_exec_write(ctx, s->v.e, s->dD, d->dg + p));
     return fd_exec_run(ctx, s->v.e, s->forward_end, -1);
 }
@@ -262,6 +268,25 @@ fd_status fd_distiller_student(fd_ctx *ctx, fd_distiller *d, const fd_distill_ba
     }
     FD_TRY(weigh(ctx, d, b, ratio, stages, out));
     FD_TRY(image_gradient(ctx, d, out));
+    for (int at = 0; at < d->spec.batch; at += d->spec.n) FD_TRY(student_backward_pass(ctx, d, b, at));
+    return FD_OK;
+}
+
+/* Pseudo-Huber: |gap| but for gaps below a grey level, where a sign would hang on the last bit. */
+#define ROUNDED 0.01
+
+fd_status fd_distiller_regress(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, const float *target, double *loss) {
+    const int64_t all = d->total * d->pixels;
+    double sum = 0;
+    for (int at = 0; at < d->spec.batch; at += d->spec.n) FD_TRY(student_pass(ctx, d, b, at));
+    for (int64_t p = 0; p < d->spec.batch * d->pixels; p++) {
+        double gap = (double)d->g[p] - (double)target[p];
+        double length = sqrt(gap * gap + ROUNDED * ROUNDED);
+        sum += length - ROUNDED;
+        d->dg[p] = (float)(gap / length / (double)all);
+    }
+    FD_TRY(fd_comm_sum_f64(ctx, &sum, 1));
+    *loss = sum / (double)all;
     for (int at = 0; at < d->spec.batch; at += d->spec.n) FD_TRY(student_backward_pass(ctx, d, b, at));
     return FD_OK;
 }
