@@ -194,6 +194,7 @@ typedef struct fdistill_distill_options {
     const char *head_norm;        /* of the heads: "group" (default), as published, or "none"                       */
     int64_t pairs;                /* images of the teacher's sampler the student is drawn to first; 0: none         */
     int32_t pair_iterations;      /* iterations of the run that go into that; 500                                   */
+    double pair_lr;               /* learning rate in them, falling by a cosine; 0: lr                              */
     const char *transfer;         /* network file whose weights the student starts from; NULL: the teacher's        */
 } fdistill_distill_options;
 

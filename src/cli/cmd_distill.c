@@ -31,6 +31,8 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
          .help = "First draw the student to N images that the teacher's sampler makes of the same noise; 0 for none."},
         {.name = "pair-iterations", .type = FD_OPT_INT, .to = &m->pair_iterations, .value = "N", .lo = 1, .hi = 1e9,
          .help = "Iterations of the run that go into that."},
+        {.name = "pair-lr", .type = FD_OPT_DOUBLE, .to = &m->pair_lr, .value = "X", .lo = 0, .hi = 10,
+         .help = "Learning rate in them, falling by a cosine; 0 takes that of --lr."},
         {.name = "divergence", .type = FD_OPT_TEXT, .to = &divergence, .value = "NAME",
          .help = "What the student minimises: rkl (this is DMD2), sf, js, sh, kl, jf, neyman, pearson."},
         {.name = "update-freq", .type = FD_OPT_INT, .to = &m->freq, .value = "N", .lo = 1, .hi = 1000,

@@ -174,6 +174,7 @@ static json_t *method_json(const distillation *r) {
     if (m->pairs) {                                 /* as for head_norm below */
         json_object_set_new(o, "pairs", json_integer(m->pairs));
         json_object_set_new(o, "pair_iterations", json_integer(m->pair_iterations));
+        set_number(o, "pair_lr", m->pair_lr);
     }
     for (int i = 0; i < m->ntaps; i++) json_array_append_new(taps, json_integer(m->taps[i]));
     json_object_set_new(o, "taps", taps);
@@ -253,8 +254,11 @@ static fd_status make_pairs(fd_ctx *ctx, distillation *r) {
 }
 
 /* One of the iterations before the method's own. */
-static fd_status approach(fd_ctx *ctx, distillation *r, const fd_adam *adam, const double *beta, fd_iteration *it) {
+static fd_status approach(fd_ctx *ctx, distillation *r, fd_adam *adam, const double *beta, fd_iteration *it) {
     const fd_job *job = &r->job;
+    const fd_distill_method *m = &r->method;
+    const fd_lr lr = {.lr = m->pair_lr > 0 ? m->pair_lr : r->o->lr.lr, .ramp = r->o->lr.ramp, .shape = FD_LR_COSINE};
+    adam[FD_STUDENT].lr = fd_lr_at(&lr, job->count.images, (double)m->pair_iterations * r->o->job.batch);
     if (!r->pairs.images) FD_TRY(make_pairs(ctx, r));
     fd_pairs_batch(&r->pairs, (int64_t)job->count.iteration, r->z, r->labels, r->real);
     const fd_distill_batch b = {.z = r->z, .labels = r->labels, .first = (uint64_t)job->count.images + (uint64_t)r->share.first};

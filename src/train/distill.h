@@ -22,6 +22,7 @@ typedef struct fd_distill_method {
     int taps[8], ntaps;               /* encoder levels the heads look at, 0 = finest; default all                */
     int64_t pairs;                    /* --pairs: images of the teacher's sampler that the student is drawn to first; 0 */
     int pair_iterations;              /* --pair-iterations: so many iterations; 500                               */
+    double pair_lr;                   /* --pair-lr: falling by a cosine within them; 0: the student's rate        */
     int head_width;                   /* --head-width: channels of the heads; 0 = as the tapped features          */
     fd_head_norm head_norm;           /* --head-norm: group, as published, or none                                */
 } fd_distill_method;
