@@ -214,6 +214,11 @@ static void score(const fd_sprite_verdict *v, const int32_t *labels, int64_t n, 
         if (q > 0) s->mode_kl += q * log(q / p);
         s->mode_tv += 0.5 * fabs(q - p);
     }
+    for (int c = first; c <= last; c++)
+        for (int m = 0; m < FD_SPRITE_MODES; m++) {
+            double q = (double)count[c][m];
+            if (q > 0) s->class_mode_kl += q / total * log(q / (double)asked[c] / fd_sprite_mode_mass(m));
+        }
     s->rare_recall = reached / cells;
     s->rare_coverage = reached / expected;
 }

@@ -34,6 +34,9 @@ typedef struct {
     /* Histogram of the 32 modes (rank by the class asked for), all pictures counted, against the known masses. */
     double mode_kl;                  /* sum q ln(q/p), q measured, p known; true images have 31/(2n) on average */
     double mode_tv;                  /* half the sum of |q - p| */
+    /* The same for every class by itself, weighed by its pictures: sees a hue that one class has too often and another too
+     * seldom. True images have 310/(2n) on average. Of one class: mode_kl. */
+    double class_mode_kl;
     /* What the histogram is made of; true images: 0.6^rank, normalised, 0.3 and 0.3. */
     double hue_rank[FD_SPRITE_HUES], light, small;
     /* Cells (class, mode) of mass below 0.02 that at least one valid (loose) picture fell into. */

@@ -120,6 +120,8 @@ static void true_images_are_read_right(void **state) {
     near(r.all.shape_right, 1, 0.001);
     near(r.all.residual_median, 0.020, 0.003);
     assert_true(r.all.mode_kl < 3 * 31.0 / (2 * N));          /* 31/(2n) is expected of true images */
+    assert_true(r.all.class_mode_kl < 3 * 310.0 / (2 * N));
+    near(r.of_class[3].class_mode_kl, r.of_class[3].mode_kl, 1e-12);
     near(r.all.rare_coverage, 1, 0.08);
     for (int i = 0; i < FD_SPRITE_HUES; i++)                    /* four deviations of a share near 0.4 */
         near(r.all.hue_rank[i], 0.4 * pow(0.6, i) / (1 - pow(0.6, 8)), 4 * sqrt(0.24 / N));
@@ -158,6 +160,7 @@ static void faults_are_seen(void **state) {
     double kept = 0.4 / (1 - pow(0.6, 8)) * 1.6;
     near(r.all.mode_tv, 1 - kept, 0.03);
     near(r.all.mode_kl, -log(kept), 0.05);
+    near(r.all.class_mode_kl, -log(kept), 0.1);
     near(r.all.hue_rank[0] + r.all.hue_rank[1], 1, 1e-9);
     near(r.all.rare_recall, 0, 1e-9);        /* no mode of these two hues is rare */
     near(r.all.valid_loose, 1, 0);
