@@ -84,23 +84,11 @@ static fd_status check(fd_ctx *c, const fdistill_distill_options *o) {
     return FD_OK;
 }
 
-static fd_status find_decay(fd_ctx *c, const char *name, fd_lr_shape *out) {
-    static const char *const names[] = {"none", "linear", "cosine"};
-    for (int i = 0; i < (int)FD_COUNT(names); i++)
-        if (!strcmp(name, names[i])) {
-            *out = (fd_lr_shape)i;
-            return FD_OK;
-        }
-    return FD_FAIL(c, FD_E_ARG, "fdistill_distill: lr_decay '%s' is unknown: choose none, linear or cosine", name);
-}
-
-static fd_status find_head_norm(fd_ctx *c, const char *name, fd_head_norm *out) {
-    for (int i = 0; fd_head_norm_names[i]; i++)
-        if (!strcmp(name, fd_head_norm_names[i])) {
-            *out = (fd_head_norm)i;
-            return FD_OK;
-        }
-    return FD_FAIL(c, FD_E_ARG, "fdistill_distill: head_norm '%s' is unknown: choose group or none", name);
+/* The place of `name` among the words of an option, which end with NULL. */
+static fd_status find_word(fd_ctx *c, const char *option, const char *name, const char *const *words, const char *choose, int *out) {
+    for (*out = 0; words[*out]; ++*out)
+        if (!strcmp(name, words[*out])) return FD_OK;
+    return FD_FAIL(c, FD_E_ARG, "fdistill_distill: %s '%s' is unknown: choose %s", option, name, choose);
 }
 
 static fd_status translate(fd_ctx *c, const fdistill_distill_options *o, char *folder, fd_distill_options *out) {
@@ -110,7 +98,11 @@ static fd_status translate(fd_ctx *c, const fdistill_distill_options *o, char *f
     fd_lr lr = {.ramp = o->lr_ramp, .start = o->lr_decay_start};
     FD_TRY(fd_divergence_find(c, o->divergence, &m->divergence));
     FD_TRY(fd_spacing_find(c, o->ratio_spacing, &r->spacing));
-    FD_TRY(find_decay(c, o->lr_decay, &lr.shape));
+    static const char *const decays[] = {"none", "linear", "cosine", NULL};      /* as fd_lr_shape counts them */
+    int decay, norm;
+    FD_TRY(find_word(c, "lr_decay", o->lr_decay, decays, "none, linear or cosine", &decay));
+    FD_TRY(find_word(c, "head_norm", o->head_norm, fd_head_norm_names, "group or none", &norm));
+    lr.shape = (fd_lr_shape)decay;
     d.job = (fd_job_options){
         .data = o->data, .outdir = o->outdir, .desc = o->desc, .nosubdir = o->nosubdir, .resume = o->resume,
         .cond = o->cond, .xflip = o->xflip, .max_size = o->max_size, .duration = (double)o->images, .batch = o->batch,
@@ -133,7 +125,7 @@ static fd_status translate(fd_ctx *c, const fdistill_distill_options *o, char *f
     m->pairs = o->pairs;
     m->pair_iterations = o->pair_iterations;
     m->pair_lr = o->pair_lr;
-    FD_TRY(find_head_norm(c, o->head_norm, &m->head_norm));
+    m->head_norm = (fd_head_norm)norm;
     m->ntaps = o->ntaps;
     memcpy(m->taps, o->taps, sizeof m->taps);
     r->bins = o->ratio_bins;

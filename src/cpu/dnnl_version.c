@@ -11,11 +11,6 @@ dnnl_status_t fd_md_new(fd_md *out, int n, const dnnl_dims_t dims, dnnl_data_typ
     return dnnl_memory_desc_create_with_tag(out, n, dims, type, tag);
 }
 
-dnnl_status_t fd_md_copy(fd_md *out, fd_const_md of) {
-    *out = NULL;
-    return dnnl_memory_desc_clone(out, of);
-}
-
 void fd_md_free(fd_md md) {
     if (md) dnnl_memory_desc_destroy(md);
 }
@@ -70,18 +65,14 @@ dnnl_status_t fd_dnnl_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t e, fd_c
 #else
 
 dnnl_status_t fd_md_new(fd_md *out, int n, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag) {
-    dnnl_memory_desc_t md;
-    *out = NULL;
-    dnnl_status_t s = dnnl_memory_desc_init_by_tag(&md, n, dims, type, tag);
-    return s == dnnl_success ? fd_md_copy(out, &md) : s;
-}
-
-dnnl_status_t fd_md_copy(fd_md *out, fd_const_md of) {
     fd_ctx quiet = {0};
     *out = fd_alloc(&quiet, sizeof **out);
     if (!*out) return dnnl_out_of_memory;
-    **out = *of;
-    return dnnl_success;
+    dnnl_status_t s = dnnl_memory_desc_init_by_tag(*out, n, dims, type, tag);
+    if (s == dnnl_success) return s;
+    fd_free(*out);
+    *out = NULL;
+    return s;
 }
 
 void fd_md_free(fd_md md) { fd_free(md); }

@@ -23,7 +23,6 @@ typedef const dnnl_memory_desc_t *fd_const_md;
 
 /* Owner of *out: the caller, until fd_md_free (NULL allowed). *out is NULL after a failure. */
 dnnl_status_t fd_md_new(fd_md *out, int n, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag);
-dnnl_status_t fd_md_copy(fd_md *out, fd_const_md of);
 void fd_md_free(fd_md md);
 
 /* Bytes that are equal for equal layouts: what packed weights are shared by. */
