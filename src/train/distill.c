@@ -240,9 +240,7 @@ static fd_status draw_batch(fd_ctx *ctx, distillation *r, uint64_t first, fd_dis
 static fd_status make_pairs(fd_ctx *ctx, distillation *r) {
     fd_sampler s = fd_sampler_defaults();
     s.steps = PAIR_STEPS;
-    s.sigma_max = r->method.sigma_max;
-    s.sigma_min = r->method.ratio.t_min;
-    s.rho = r->method.ratio.rho;
+    s.sigma_max = r->method.sigma_max;         /* the rest as EDM samples: --sigma_min and --rho are about the levels t */
     fd_run_options o = {.dtype = r->o->job.dtype, .backend = r->o->job.backend};
     fd_denoiser *teacher;
     FD_TRY(fd_denoiser_new(ctx, r->nets.teacher, PAIR_PASS, &o, &teacher));
@@ -415,8 +413,6 @@ static fd_status save_grids(fd_ctx *ctx, distillation *r, int64_t kimg) {
     if (!side) return FD_OK;
     one.sigma_max = m->sigma_max;
     many.sigma_max = m->ratio.t_max;          /* the student may start lower, where noise alone is no noised picture */
-    many.sigma_min = m->ratio.t_min;
-    many.rho = m->ratio.rho;
     many.steps = TEACHER_STEPS;
     one.steps = 1;
     fd_params *student = &r->nets.student->params;
