@@ -85,7 +85,7 @@ fd_status fd_bench_distill_run(fd_ctx *ctx, fd_bench_distill *b) {
     const double kept = 0.999;
     fd_iteration done;
     for (int i = 0; i < FD_BENCH_CYCLE; i++)
-        FD_TRY(fd_distill_iterate(ctx, b->distiller, &b->method, &b->nets, &b->progress, ++b->iteration, &batch, each, &kept,
+        FD_TRY(fd_distill_iterate(ctx, b->distiller, &b->method, &b->nets, &b->progress, ++b->iteration, &batch, NULL, each, &kept,
                                   &done));
     return FD_OK;
 }

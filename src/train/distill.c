@@ -51,6 +51,9 @@ typedef struct {
     int64_t pixels;
     fd_share share;
     fd_pairs pairs;
+    fd_distill_pairs drawn;                               /* of the pairs: one step's */
+    float *pair_z, *pair_labels, *pair_images;
+    bool approaching;                                     /* in the pairs' iterations */
     double last_fake, last_disc, last_h[2], last_pairs;               /* for the progress line */
 } distillation;
 
@@ -107,6 +110,11 @@ static fd_status allocate(fd_ctx *ctx, distillation *r) {
     for (size_t i = 0; i < FD_COUNT(images); i++) FD_NEW(ctx, &r->arena, *images[i], all);
     if (r->method.r1_weight > 0) FD_NEW(ctx, &r->arena, r->r1_noise, all);
     if (r->data.label_dim) FD_NEW(ctx, &r->arena, r->labels, batch * r->data.label_dim);
+    if (r->method.pairs) {
+        FD_NEW(ctx, &r->arena, r->pair_z, batch * r->pixels);
+        FD_NEW(ctx, &r->arena, r->pair_images, batch * r->pixels);
+        if (r->data.label_dim) FD_NEW(ctx, &r->arena, r->pair_labels, batch * r->data.label_dim);
+    }
     FD_NEW(ctx, &r->arena, r->t, batch);
     FD_NEW(ctx, &r->arena, r->t_real, batch);
     return FD_OK;
@@ -175,6 +183,7 @@ static json_t *method_json(const distillation *r) {
         json_object_set_new(o, "pairs", json_integer(m->pairs));
         json_object_set_new(o, "pair_iterations", json_integer(m->pair_iterations));
         set_number(o, "pair_lr", m->pair_lr);
+        set_number(o, "pair_weight", m->pair_weight);
     }
     for (int i = 0; i < m->ntaps; i++) json_array_append_new(taps, json_integer(m->taps[i]));
     json_object_set_new(o, "taps", taps);
@@ -240,7 +249,7 @@ static fd_status draw_batch(fd_ctx *ctx, distillation *r, uint64_t first, fd_dis
 static fd_status make_pairs(fd_ctx *ctx, distillation *r) {
     fd_sampler s = fd_sampler_defaults();
     s.steps = PAIR_STEPS;
-    s.sigma_max = r->method.sigma_max;         /* the rest as EDM samples: --sigma_min and --rho are about the levels t */
+    /* As EDM samples: the student's level, --sigma_min and --rho are about other things. */
     fd_run_options o = {.dtype = r->o->job.dtype, .backend = r->o->job.backend};
     fd_denoiser *teacher;
     FD_TRY(fd_denoiser_new(ctx, r->nets.teacher, PAIR_PASS, &o, &teacher));
@@ -251,21 +260,27 @@ static fd_status make_pairs(fd_ctx *ctx, distillation *r) {
                       (long long)(r->pairs.rounds * r->pairs.batch), 2 * PAIR_STEPS - 1);
 }
 
+static fd_status draw_pairs(fd_ctx *ctx, distillation *r, int64_t step) {
+    if (!r->pairs.images) FD_TRY(make_pairs(ctx, r));
+    fd_pairs_batch(&r->pairs, step, r->pair_z, r->pair_labels, r->pair_images);
+    const uint64_t first = (uint64_t)r->job.count.images + (uint64_t)r->share.first;
+    r->drawn = (fd_distill_pairs){{.z = r->pair_z, .labels = r->pair_labels, .first = first}, r->pair_images};
+    return FD_OK;
+}
+
 /* One of the iterations before the method's own. */
 static fd_status approach(fd_ctx *ctx, distillation *r, fd_adam *adam, const double *beta, fd_iteration *it) {
     const fd_job *job = &r->job;
     const fd_distill_method *m = &r->method;
     const fd_lr lr = {.lr = m->pair_lr > 0 ? m->pair_lr : r->o->lr.lr, .ramp = r->o->lr.ramp, .shape = FD_LR_COSINE};
     adam[FD_STUDENT].lr = fd_lr_at(&lr, job->count.images, (double)m->pair_iterations * r->o->job.batch);
-    if (!r->pairs.images) FD_TRY(make_pairs(ctx, r));
-    fd_pairs_batch(&r->pairs, (int64_t)job->count.iteration, r->z, r->labels, r->real);
-    const fd_distill_batch b = {.z = r->z, .labels = r->labels, .first = (uint64_t)job->count.images + (uint64_t)r->share.first};
-    FD_TRY(fd_distill_approach(ctx, r->distiller, &r->method, &r->nets, &r->progress, &b, r->real, adam, beta, it));
+    FD_TRY(draw_pairs(ctx, r, (int64_t)job->count.iteration));
+    FD_TRY(fd_distill_approach(ctx, r->distiller, &r->method, &r->nets, &r->progress, &r->drawn, adam, beta, it));
     if (it->skipped) return FD_OK;
-    fd_stats_add(&r->job.stats, "Loss/pairs", it->approach);
+    fd_stats_add(&r->job.stats, "Loss/pairs", it->pairs);
     fd_stats_add(&r->job.stats, "Grad/student", it->grad[FD_STUDENT].norm);
     fd_stats_add(&r->job.stats, "Grad/clip", it->clip);
-    r->last_pairs = it->approach;
+    r->last_pairs = it->pairs;
     return FD_OK;
 }
 
@@ -275,6 +290,7 @@ static void log_student(distillation *r, const fd_iteration *it) {
     const fd_ratio_stats *q = &o->ratio;
     fd_stats_add(s, "Loss/student", o->loss);
     fd_stats_add(s, "Loss/vsd", o->loss_vsd);
+    if (r->pairs.images) fd_stats_add(s, "Loss/pairs", it->pairs);
     fd_stats_add(s, "Grad/image_vsd", o->norm_vsd);
     fd_stats_add(s, "Grad/image_gan", o->norm_gan);
     fd_stats_add(s, "Grad/student", it->grad[FD_STUDENT].norm);
@@ -341,13 +357,16 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     for (int k = 0; k < FD_TRAINED_NETS; k++)
         adam[k] = (fd_adam){fd_lr_at(lr[k], images, o->job.duration), o->beta1, o->beta2, o->eps, o->weight_decay};
     for (int i = 0; i < o->n_ema; i++) beta[i] = o->ema[i] < 1 ? o->ema[i] : fd_ema_beta(o->job.batch, o->ema[i], 0, images);
-    const bool before = r->method.pairs && job->count.iteration < r->method.pair_iterations;
+    const bool before = r->approaching = r->method.pairs && job->count.iteration < r->method.pair_iterations;
     if (before) FD_TRY(approach(ctx, r, adam, beta, &it));
     else {
-        fd_pairs_free(&r->pairs);
+        const int64_t iteration = (int64_t)job->count.iteration + 1;
+        const bool with_pairs = r->method.pairs && r->method.pair_weight > 0;
+        if (!with_pairs) fd_pairs_free(&r->pairs);
+        else if (iteration % r->method.freq == 0) FD_TRY(draw_pairs(ctx, r, iteration / r->method.freq));
         FD_TRY(draw_batch(ctx, r, (uint64_t)images + (uint64_t)r->share.first, &b));
-        FD_TRY(fd_distill_iterate(ctx, r->distiller, &r->method, &r->nets, &r->progress, (int64_t)job->count.iteration + 1, &b,
-                                  adam, beta, &it));
+        FD_TRY(fd_distill_iterate(ctx, r->distiller, &r->method, &r->nets, &r->progress, iteration, &b,
+                                  with_pairs ? &r->drawn : NULL, adam, beta, &it));
     }
     *skipped = it.skipped;
     if (it.skipped)
@@ -360,7 +379,7 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
 
 static void note(fd_job *job, char *out, size_t size) {
     const distillation *r = job->self;
-    if (r->pairs.images) snprintf(out, size, "pairs %.4f", r->last_pairs);
+    if (r->approaching) snprintf(out, size, "pairs %.4f", r->last_pairs);
     else if (r->nets.heads)
         snprintf(out, size, "h %.2f…%.2f  fake %.4f  disc %.3f", r->last_h[0], r->last_h[1], r->last_fake, r->last_disc);
     else snprintf(out, size, "fake %.4f", r->last_fake);
@@ -521,6 +540,8 @@ static fd_status run(fd_ctx *ctx, distillation *r) {
 fd_status fd_distill(fd_ctx *ctx, const fd_distill_options *o) {
     if (!o->method.divergence)
         return FD_FAIL(ctx, FD_E_ARG, "no divergence chosen; --divergence rkl, sf, js, sh, kl, jf, neyman or pearson");
+    if (o->method.pair_weight > 0 && !o->method.pairs)
+        return FD_FAIL(ctx, FD_E_ARG, "--pair-weight %g without pairs; say with --pairs how many", o->method.pair_weight);
     distillation *r = fd_alloc(ctx, sizeof *r);
     if (!r) return FD_E_NOMEM;
     r->o = o;

@@ -23,6 +23,7 @@ typedef struct fd_distill_method {
     int64_t pairs;                    /* --pairs: images of the teacher's sampler that the student is drawn to first; 0 */
     int pair_iterations;              /* --pair-iterations: so many iterations; 500                               */
     double pair_lr;                   /* --pair-lr: falling by a cosine within them; 0: the student's rate        */
+    double pair_weight;               /* --pair-weight: of the distance to them in the student's loss afterwards; 0 */
     int head_width;                   /* --head-width: channels of the heads; 0 = as the tapped features          */
     fd_head_norm head_norm;           /* --head-norm: group, as published, or none                                */
 } fd_distill_method;

@@ -80,12 +80,14 @@ static fd_status update_student(fd_ctx *ctx, fd_distiller *d, const fd_distill_m
 }
 
 static fd_status student_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
-                              fd_distill_progress *p, const fd_distill_batch *b, const fd_adam *optimiser,
-                              const double *ema_beta, fd_iteration *out) {
+                              fd_distill_progress *p, const fd_distill_batch *b, const fd_distill_pairs *pairs,
+                              const fd_adam *optimiser, const double *ema_beta, fd_iteration *out) {
     fd_ratio before = p->ratio;
+    /* Before the method's own part, which leaves what it passes through in the distiller's memory. */
+    if (pairs) FD_TRY(fd_distiller_regress(ctx, d, &pairs->b, pairs->target, m->pair_weight, &out->pairs));
     fd_status s = fd_distiller_student(ctx, d, b, &p->ratio, NULL, &out->student);
     if (s != FD_OK && s != FD_E_NUMERIC) return s;
-    bool fine = s == FD_OK && isfinite(out->student.loss);
+    bool fine = s == FD_OK && isfinite(out->student.loss) && isfinite(out->pairs);
     FD_TRY(update_student(ctx, d, m, nets, p, optimiser, ema_beta, fine, out));
     if (out->skipped) p->ratio = before;
     return FD_OK;
@@ -109,12 +111,12 @@ static fd_status critic_step(fd_ctx *ctx, fd_distiller *d, const fd_distill_nets
 }
 
 fd_status fd_distill_iterate(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
-                             fd_distill_progress *p, int64_t iteration, const fd_distill_batch *b,
+                             fd_distill_progress *p, int64_t iteration, const fd_distill_batch *b, const fd_distill_pairs *pairs,
                              const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out) {
     *out = (fd_iteration){.was_student = iteration % m->freq == 0, .clip = 1};
     p->updater.device = fd_distiller_device(d);
     FD_TRY(clear_gradients(ctx, nets, &p->updater));
-    fd_status s = out->was_student ? student_step(ctx, d, m, nets, p, b, optimiser, ema_beta, out)
+    fd_status s = out->was_student ? student_step(ctx, d, m, nets, p, b, pairs, optimiser, ema_beta, out)
                                    : critic_step(ctx, d, nets, p, b, optimiser, ema_beta, out);
     if (s == FD_OK && out->skipped)
         s = fd_distiller_find_nonfinite(ctx, d, out->was_student, &out->culprit_scope, &out->culprit_op);
@@ -122,12 +124,12 @@ fd_status fd_distill_iterate(fd_ctx *ctx, fd_distiller *d, const fd_distill_meth
 }
 
 fd_status fd_distill_approach(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
-                              fd_distill_progress *p, const fd_distill_batch *b, const float *target,
+                              fd_distill_progress *p, const fd_distill_pairs *pairs,
                               const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out) {
     *out = (fd_iteration){.was_student = true, .clip = 1};
     p->updater.device = fd_distiller_device(d);
     FD_TRY(clear_gradients(ctx, nets, &p->updater));
-    FD_TRY(fd_distiller_regress(ctx, d, b, target, &out->approach));
-    FD_TRY(update_student(ctx, d, m, nets, p, optimiser, ema_beta, isfinite(out->approach), out));
+    FD_TRY(fd_distiller_regress(ctx, d, &pairs->b, pairs->target, 1, &out->pairs));
+    FD_TRY(update_student(ctx, d, m, nets, p, optimiser, ema_beta, isfinite(out->pairs), out));
     return out->skipped ? fd_distiller_find_nonfinite(ctx, d, true, &out->culprit_scope, &out->culprit_op) : FD_OK;
 }

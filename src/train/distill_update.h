@@ -34,21 +34,24 @@ typedef struct {
     fd_student_step student;               /* valid if was_student, else critic is */
     fd_critic_step critic;
     fd_grad_stats grad[FD_TRAINED_NETS];   /* of the nets this iteration trains */
-    double approach;                       /* loss of fd_distill_approach */
+    double pairs;                          /* distance to the pairs' images, of fd_distill_approach or with a pair_weight */
     double clip;                           /* factor on the student's gradient, 1 = none */
     const char *culprit_scope, *culprit_op;   /* skipped: the first layer with a non-finite number, if one is found */
 } fd_iteration;
 
+/* Noise (the z, labels and first of b) and the images [batch,C,R,R] that the student should make of it. */
+typedef struct { fd_distill_batch b; const float *target; } fd_distill_pairs;
+
 /* optimiser: settings per net, learning rates of this iteration included. ema_beta: share of the old average kept, one
- * per average. */
+ * per average. pairs: for student steps with a pair_weight; else NULL. */
 fd_status fd_distill_iterate(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
-                             fd_distill_progress *p, int64_t iteration, const fd_distill_batch *b,
+                             fd_distill_progress *p, int64_t iteration, const fd_distill_batch *b, const fd_distill_pairs *pairs,
                              const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out);
 
-/* Instead: one step of the student towards target [batch,C,R,R], the images of b's latents. Only the student and its averages
- * move. out: was_student, skipped, approach, grad, clip and the culprit. */
+/* Instead: one step of the student towards the pairs' images alone. Only the student and its averages move. out: was_student,
+ * skipped, pairs, grad, clip and the culprit. */
 fd_status fd_distill_approach(fd_ctx *ctx, fd_distiller *d, const fd_distill_method *m, const fd_distill_nets *nets,
-                              fd_distill_progress *p, const fd_distill_batch *b, const float *target,
+                              fd_distill_progress *p, const fd_distill_pairs *pairs,
                               const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out);
 
 #endif

@@ -275,7 +275,8 @@ fd_status fd_distiller_student(fd_ctx *ctx, fd_distiller *d, const fd_distill_ba
 /* Pseudo-Huber: |gap| but for gaps below a grey level, where a sign would hang on the last bit. */
 #define ROUNDED 0.01
 
-fd_status fd_distiller_regress(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, const float *target, double *loss) {
+fd_status fd_distiller_regress(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, const float *target, double weight,
+                               double *loss) {
     const int64_t all = d->total * d->pixels;
     double sum = 0;
     for (int at = 0; at < d->spec.batch; at += d->spec.n) FD_TRY(student_pass(ctx, d, b, at));
@@ -283,7 +284,7 @@ fd_status fd_distiller_regress(fd_ctx *ctx, fd_distiller *d, const fd_distill_ba
         double gap = (double)d->g[p] - (double)target[p];
         double length = sqrt(gap * gap + ROUNDED * ROUNDED);
         sum += length - ROUNDED;
-        d->dg[p] = (float)(gap / length / (double)all);
+        d->dg[p] = (float)(weight * gap / length / (double)all);
     }
     FD_TRY(fd_comm_sum_f64(ctx, &sum, 1));
     *loss = sum / (double)all;

@@ -24,5 +24,17 @@ has "pairs of noise" parts2/log.txt
 good "$@" --iterations 6 --batch-gpu 4 --outdir passes
 awk -v a="$(loss whole 2)" -v b="$(loss passes 2)" 'BEGIN {e = a / b - 1; exit !(e < 1e-4 && e > -1e-4)}' ||
     bad "in passes of 4 the loss is $(loss passes 2), else $(loss whole 2)"
+# With a weight the distance stays in the loss: it is measured in every tick, pulls, and goes on from a state as before.
+good "$@" --iterations 8 --outdir free
+good "$@" --iterations 8 --pair-weight 2 --outdir held
+grep -c Loss/pairs held/stats.jsonl | grep -qx 4 || bad "pairs in $(grep -c Loss/pairs held/stats.jsonl) ticks, not 4"
+cmp -s free/network-snapshot-000000-raw.safetensors held/network-snapshot-000000-raw.safetensors && bad "the weight changes nothing"
+good "$@" --iterations 5 --pair-weight 2 --outdir parts5
+good "$@" --iterations 8 --pair-weight 2 --resume --outdir parts5
+same held/network-snapshot-000000-raw.safetensors parts5/network-snapshot-000000-raw.safetensors
+good "$@" --iterations 8 --pair-weight 2 --batch-gpu 4 --outdir heldpasses
+awk -v a="$(loss held 4)" -v b="$(loss heldpasses 4)" 'BEGIN {e = a / b - 1; exit !(e < 1e-3 && e > -1e-3)}' ||
+    bad "in passes of 4 the loss is $(loss heldpasses 4), else $(loss held 4)"
+refuse 2 "--pair-weight" distill --teacher "$teacher" --data set.zip --pair-weight 1 --iterations 1 --outdir none
 refuse 2 "pairs is" "$@" --pairs 48 --iterations 8 --resume --outdir whole
 finish

@@ -236,6 +236,7 @@ static fd_status read_method(golden *g, setting *s, averages *ema) {
     FD_TRY(golden_number(g, g->config, "r1_alpha", &s->method.r1_alpha));
     FD_TRY(fd_divergence_find(g->ctx, name ? name : "", &s->method.divergence));
     s->method.freq = (int)freq;
+    if (json_object_get(g->config, "pair_weight")) FD_TRY(golden_number(g, g->config, "pair_weight", &s->method.pair_weight));
     if (s->method.freq < 1) return FD_FAIL(g->ctx, FD_E_FORMAT, "case.json: freq is %g", freq);
     json_object_foreach((json_t *)betas, key, beta) {
         if (ema->n == FD_EMAS_MAX) return FD_FAIL(g->ctx, FD_E_FORMAT, "case.json: more than %d averages", FD_EMAS_MAX);
@@ -257,8 +258,8 @@ static fd_distill_batch batch_of(const setting *s, int iteration) {
 
 static fd_status iterate(golden *g, fd_arena *a, setting *s, const averages *ema, fd_distill_progress *p) {
     series loss = {.name = "out/loss"}, vsd = {.name = "out/loss_vsd"}, gan = {.name = "out/loss_gan"},
-           norm = {.name = "out/grad_norm"}, fake = {.name = "out/loss_fake_score"}, disc = {.name = "out/loss_disc"};
-    series *all[] = {&loss, &vsd, &gan, &norm, &fake, &disc};
+           pair = {.name = "out/loss_pairs"}, norm = {.name = "out/grad_norm"}, fake = {.name = "out/loss_fake_score"}, disc = {.name = "out/loss_disc"};
+    series *all[] = {&loss, &vsd, &gan, &pair, &norm, &fake, &disc};
     fd_adam adam[FD_TRAINED_NETS];
     float *bins;
     int nbins = p->ratio.config.bins;
@@ -267,13 +268,17 @@ static fd_status iterate(golden *g, fd_arena *a, setting *s, const averages *ema
     FD_NEW(g->ctx, a, bins, (int64_t)s->iterations * nbins);
     for (int i = 0; i < s->iterations; i++) {
         fd_distill_batch b = batch_of(s, i);
+        /* As pairs such a case takes real images, and as their latents the noise of the same. */
+        const fd_distill_pairs pairs = {{.z = b.eps_real, .labels = b.labels, .first = b.first}, b.real};
         fd_iteration o;
-        FD_TRY(fd_distill_iterate(g->ctx, s->d, &s->method, &s->nets, p, i + 1, &b, adam, ema->beta, &o));
+        FD_TRY(fd_distill_iterate(g->ctx, s->d, &s->method, &s->nets, p, i + 1, &b, s->method.pair_weight > 0 ? &pairs : NULL,
+                                  adam, ema->beta, &o));
         if (o.skipped) return FD_FAIL(g->ctx, FD_E_NUMERIC, "iteration %d was skipped", i + 1);
         if (o.was_student) {
             loss.v[loss.n++] = o.student.loss;
             vsd.v[vsd.n++] = o.student.loss_vsd;
             gan.v[gan.n++] = o.student.loss_gan;
+            pair.v[pair.n++] = o.pairs;
             norm.v[norm.n++] = o.grad[FD_STUDENT].norm;
         } else {
             loss.v[loss.n++] = o.critic.loss;

@@ -12,7 +12,7 @@ distill() {
     n=$1 to=$2; shift 2
     ranks "$n" distill --teacher "$teacher" --data set.zip --cond --divergence js --batch 12 --update-freq 2 --ratio-bins 3 \
         --ratio-spacing log-sigma --ratio-ema 0.9 --gan-weight 0.05 --r1-weight 0.1 --head-width 32 --clip 0.1 --ema 200 \
-        --pairs 24 --pair-iterations 1 --dropout 0.1 --grid 2 --tick 0.024k --dump 1 --lr 1e-4 --nosubdir --outdir "$to" "$@"
+        --pairs 24 --pair-iterations 1 --pair-weight 0.5 --dropout 0.1 --grid 2 --tick 0.024k --dump 1 --lr 1e-4 --nosubdir --outdir "$to" "$@"
 }
 train() {
     n=$1 to=$2; shift 2
