@@ -101,13 +101,14 @@ static fd_status judge(fd_ctx *ctx, fd_fid_input *p, fd_arena *a, fd_sprites_jud
 static json_t *score_json(const fd_sprite_score *s) {
     json_t *rank = json_array();
     for (int i = 0; i < FD_SPRITE_HUES; i++) json_array_append_new(rank, fd_json_real(s->hue_rank[i]));
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "n", (json_int_t)s->n, "shape_right",
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "n", (json_int_t)s->n, "shape_right",
                      fd_json_real(s->shape_right), "valid_strict", fd_json_real(s->valid_strict), "valid_loose",
                      fd_json_real(s->valid_loose), "residual_median", fd_json_real(s->residual_median), "mode_kl",
                      fd_json_real(s->mode_kl), "mode_tv", fd_json_real(s->mode_tv), "class_mode_kl",
                      fd_json_real(s->class_mode_kl), "rare_recall",
                      fd_json_real(s->rare_recall), "rare_coverage", fd_json_real(s->rare_coverage), "hue_rank", rank,
-                     "light", fd_json_real(s->light), "small", fd_json_real(s->small));
+                     "light", fd_json_real(s->light), "small", fd_json_real(s->small), "shift_spread",
+                     fd_json_real(s->shift_spread), "turn_spread", fd_json_real(s->turn_spread));
 }
 
 static void print_score(const char *name, const fd_sprite_score *s) {

@@ -23,6 +23,8 @@ struct fd_sprites_judge {
 static bool turns_matter(int cls) { return cls > 1; }    /* disc and ring look alike at any turn */
 
 static double grid(int k, int steps, double reach) { return ((2 * k + 1) / (double)steps - 1) * reach; }
+/* Mean square of those, all being as likely. */
+static double grid_square(int steps, double reach) { return reach * reach * (1 - 1 / ((double)steps * steps)) / 3; }
 
 static fd_status build(fd_ctx *ctx, fd_sprites_judge *j) {
     int most = FD_SPRITE_CLASSES * 2 * OFFSETS * OFFSETS * TURNS;
@@ -178,7 +180,8 @@ static int by_size(const void *a, const void *b) {
 static void score(const fd_sprite_verdict *v, const int32_t *labels, int64_t n, int cls, float *scratch,
                   int64_t count[][FD_SPRITE_MODES], bool hit[][FD_SPRITE_MODES], fd_sprite_score *s) {
     *s = (fd_sprite_score){0};
-    int64_t right = 0, strict = 0, loose = 0;
+    int64_t right = 0, strict = 0, loose = 0, turned = 0;
+    double shift = 0, turn = 0;                       /* sums of squares */
     for (int64_t i = 0; i < n; i++) {
         int want = labels ? labels[i] : v[i].cls;
         if (cls >= 0 && want != cls) continue;
@@ -187,6 +190,10 @@ static void score(const fd_sprite_verdict *v, const int32_t *labels, int64_t n, 
         right += ok;
         strict += ok && v[i].residual < FD_SPRITE_STRICT;
         loose += ok && v[i].residual < FD_SPRITE_LOOSE;
+        shift += ((double)v[i].x * (double)v[i].x + (double)v[i].y * (double)v[i].y) / 2;
+        if (!turns_matter(v[i].cls)) continue;
+        turn += (double)v[i].degrees * (double)v[i].degrees;
+        turned++;
     }
     if (s->n == 0) return;
     double total = (double)s->n, cells = 0, reached = 0, expected = 0;
@@ -195,6 +202,8 @@ static void score(const fd_sprite_verdict *v, const int32_t *labels, int64_t n, 
     s->shape_right = (double)right / total;
     s->valid_strict = (double)strict / total;
     s->valid_loose = (double)loose / total;
+    s->shift_spread = sqrt(shift / total / grid_square(OFFSETS, FD_SPRITE_JITTER));
+    s->turn_spread = turned ? sqrt(turn / (double)turned / grid_square(TURNS, FD_SPRITE_TURN)) : 0;
     int first = cls < 0 ? 0 : cls, last = cls < 0 ? FD_SPRITE_CLASSES - 1 : cls;
     int64_t asked[FD_SPRITE_CLASSES] = {0};
     for (int c = first; c <= last; c++)

@@ -39,6 +39,9 @@ typedef struct {
     double class_mode_kl;
     /* What the histogram is made of; true images: 0.6^rank, normalised, 0.3 and 0.3. */
     double hue_rank[FD_SPRITE_HUES], light, small;
+    /* Root mean square of centres and of turns over that of true images: a student that always draws in the middle has 0. turn_spread
+     * is 0 for classes that look alike at any turn. */
+    double shift_spread, turn_spread;
     /* Cells (class, mode) of mass below 0.02 that at least one valid (loose) picture fell into. */
     double rare_recall;              /* share of those cells reached; depends on n                          */
     double rare_coverage;            /* cells reached over cells that n true pictures would reach on average */

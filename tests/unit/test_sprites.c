@@ -127,6 +127,8 @@ static void true_images_are_read_right(void **state) {
         near(r.all.hue_rank[i], 0.4 * pow(0.6, i) / (1 - pow(0.6, 8)), 4 * sqrt(0.24 / N));
     near(r.all.light, 0.3, 4 * sqrt(0.21 / N));
     near(r.all.small, 0.3, 4 * sqrt(0.21 / N));
+    near(r.all.shift_spread, 1, 4 * sqrt(0.2 / N));             /* a uniform's square has 0.8 of its mean as deviation; of x and y */
+    near(r.all.turn_spread, 1, 4 * sqrt(0.2 / N));
     assert_int_equal(r.of_class[3].n, N / 10);
     near(r.of_class[3].valid_loose, 1, 0);
 }
@@ -166,6 +168,21 @@ static void faults_are_seen(void **state) {
     near(r.all.valid_loose, 1, 0);
 }
 
+/* Sprites all in the middle and upright have no spread. */
+static void sameness_is_seen(void **state) {
+    fd_ctx ctx = {0};
+    fd_sprite_report r;
+    draw(11);
+    judge();
+    int n = 0;
+    for (int i = 0; i < N; i++)
+        if (verdicts[i].x == 0 && verdicts[i].y == 0 && verdicts[i].degrees == 0) verdicts[n++] = verdicts[i];
+    assert_true(n > N / 250);
+    assert_int_equal(fd_sprites_report(&ctx, verdicts, NULL, n, &r), FD_OK);
+    near(r.all.shift_spread, 0, 0);
+    near(r.all.turn_spread, 0, 0);
+}
+
 static void other_resolution(void **state) {
     fd_ctx ctx = {0};
     fd_sprites_judge *j;
@@ -194,7 +211,7 @@ int main(void) {
         cmocka_unit_test(same_bytes_everywhere), cmocka_unit_test(function_of_seed_and_index),
         cmocka_unit_test(masses),
         cmocka_unit_test(turning_and_scaling), cmocka_unit_test(true_images_are_read_right),
-        cmocka_unit_test(faults_are_seen),
+        cmocka_unit_test(faults_are_seen), cmocka_unit_test(sameness_is_seen),
         cmocka_unit_test(other_resolution)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
