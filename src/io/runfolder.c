@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,14 +45,23 @@ static int64_t highest_run(const char *outdir) {
     return highest;
 }
 
-/* A line that a killed run left without an end would swallow the first line of the next run. */
 static fd_status open_append(fd_ctx *ctx, const char *folder, const char *name, FILE **out) {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     *out = fopen(path, "a+e");
-    if (!*out) return FD_FAIL(ctx, FD_E_IO, "%s: cannot open for writing: %s", path, strerror(errno));
-    if (fseek(*out, -1, SEEK_END) == 0 && fgetc(*out) != '\n') fputc('\n', *out);
-    return FD_OK;
+    return *out ? FD_OK : FD_FAIL(ctx, FD_E_IO, "%s: cannot open for writing: %s", path, strerror(errno));
+}
+
+/* A line that a killed run left without an end would swallow the first line of the next run. */
+static void end_line(FILE *f) {
+    if (fseek(f, -1, SEEK_END) == 0 && fgetc(f) != '\n') fputc('\n', f);
+}
+
+/* Two programs in one run would write each other's states. Ends with the program, however that ends; file systems without
+ * locks do without. */
+static fd_status lock(fd_ctx *ctx, const fd_run *r) {
+    if (flock(fileno(r->log), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return FD_OK;
+    return FD_FAIL(ctx, FD_E_IO, "%s: another fdistill is at work in this run; let it end or stop it first", r->path);
 }
 
 fd_status fd_run_resume(fd_ctx *ctx, const char *path, fd_run *out) {
@@ -62,9 +72,15 @@ fd_status fd_run_resume(fd_ctx *ctx, const char *path, fd_run *out) {
     memcpy(out->path, path, n);
     if (!fd_is_folder(out->path)) return FD_FAIL(ctx, FD_E_IO, "%s: is not a folder", path);
     fd_status s = open_append(ctx, out->path, "log.txt", &out->log);
+    if (s == FD_OK) s = lock(ctx, out);
     if (s == FD_OK) s = open_append(ctx, out->path, "stats.jsonl", &out->stats);
-    if (s != FD_OK) fd_run_close(out);
-    return s;
+    if (s != FD_OK) {
+        fd_run_close(out);
+        return s;
+    }
+    end_line(out->log);
+    end_line(out->stats);
+    return FD_OK;
 }
 
 fd_status fd_run_create(fd_ctx *ctx, const char *outdir, const char *description, bool nosubdir, fd_run *out) {
@@ -125,6 +141,7 @@ fd_status fd_run_metric(fd_ctx *ctx, const char *folder, const char *name, const
     FILE *f;
     snprintf(file, sizeof file, "metric-%s.jsonl", name);
     FD_TRY(open_append(ctx, folder, file, &f));
+    end_line(f);
     fd_status s = write_line(ctx, f, folder, file, object);
     fclose(f);
     return s;

@@ -17,7 +17,7 @@ typedef struct fd_run {
 /* Makes outdir/NNNNN-description with NNNNN one more than the highest there; with nosubdir, outdir itself. The
  * description must not contain '/'. */
 fd_status fd_run_create(fd_ctx *ctx, const char *outdir, const char *description, bool nosubdir, fd_run *out);
-/* Opens an existing folder: both files are appended to. */
+/* Opens an existing folder: both files are appended to. IO if another program has it open. */
 fd_status fd_run_resume(fd_ctx *ctx, const char *path, fd_run *out);
 void fd_run_close(fd_run *r);                         /* safe on {0} */
 

@@ -13,6 +13,12 @@ same run/log.txt before
 good "$@" --batch 8 --outdir run --nosubdir --resume
 has "complete" out
 
+exec 9<run/log.txt                                      # another program has the run
+flock -n 9 || bad "run/log.txt is still locked after its run"
+refuse 1 "run: another fdistill is at work in this run" "$@" --batch 8 --outdir run --nosubdir --resume
+exec 9<&-
+good "$@" --batch 8 --outdir run --nosubdir --resume
+
 mv set.zip moved.zip                                    # what is in a set decides, not where it lies
 good "$@" --data moved.zip --batch 8 --outdir run --nosubdir --resume
 has "complete" out

@@ -42,6 +42,9 @@ static void runs_are_numbered_and_appended(void **state) {
     fputs("half a li", r.log);                              /* what a killed run leaves */
     fd_run_close(&r);
     assert_int_equal(fd_run_resume(&ctx, want, &r), FD_OK);
+    fd_run second;                                          /* as another program would */
+    assert_int_equal(fd_run_resume(&ctx, want, &second), FD_E_IO);
+    assert_non_null(strstr(ctx.message, "at work"));
     assert_int_equal(fd_run_log(&ctx, &r, "tick %d", 2), FD_OK);
     assert_int_equal(fd_run_stats(&ctx, &r, j), FD_OK);
     assert_int_equal(fd_run_file(&ctx, &r, path, "log.%s", "txt"), FD_OK);
