@@ -351,13 +351,16 @@ static fd_status step(fd_ctx *ctx, fd_job *job, bool *skipped) {
     const fd_lr *lr[] = {&o->lr, &o->fake_lr, &o->heads_lr};
     fd_adam adam[FD_TRAINED_NETS];
     double beta[FD_EMAS_MAX], images = job->count.images;
+    const bool before = r->approaching = r->method.pairs && job->count.iteration < r->method.pair_iterations;
+    /* The method's rates rise and fall within its own part of the run; approach() has the student's. */
+    const double first = r->method.pairs ? (double)r->method.pair_iterations * o->job.batch : 0;
     fd_distill_batch b;
     fd_iteration it;
     if (images <= 0 && r->nets.heads) FD_TRY(log_weak_heads(ctx, r));
     for (int k = 0; k < FD_TRAINED_NETS; k++)
-        adam[k] = (fd_adam){fd_lr_at(lr[k], images, o->job.duration), o->beta1, o->beta2, o->eps, o->weight_decay};
+        adam[k] = (fd_adam){before ? 0 : fd_lr_at(lr[k], images - first, o->job.duration - first), o->beta1, o->beta2, o->eps,
+                            o->weight_decay};
     for (int i = 0; i < o->n_ema; i++) beta[i] = o->ema[i] < 1 ? o->ema[i] : fd_ema_beta(o->job.batch, o->ema[i], 0, images);
-    const bool before = r->approaching = r->method.pairs && job->count.iteration < r->method.pair_iterations;
     if (before) FD_TRY(approach(ctx, r, adam, beta, &it));
     else {
         const int64_t iteration = (int64_t)job->count.iteration + 1;
