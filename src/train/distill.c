@@ -247,9 +247,8 @@ static fd_status draw_batch(fd_ctx *ctx, distillation *r, uint64_t first, fd_dis
 
 /* Made when they are needed: a run that is resumed after them does without. */
 static fd_status make_pairs(fd_ctx *ctx, distillation *r) {
-    fd_sampler s = fd_sampler_defaults();
-    s.steps = PAIR_STEPS;
-    /* As EDM samples: the student's level, --sigma_min and --rho are about other things. */
+    /* As the teacher is sampled: the student's level, --sigma_min and --rho are about other things. */
+    const fd_sampler s = fd_sampler_for(r->nets.teacher, PAIR_STEPS);
     fd_run_options o = {.dtype = r->o->job.dtype, .backend = r->o->job.backend};
     fd_denoiser *teacher;
     FD_TRY(fd_denoiser_new(ctx, r->nets.teacher, PAIR_PASS, &o, &teacher));
@@ -431,11 +430,11 @@ static fd_status save_grids(fd_ctx *ctx, distillation *r, int64_t kimg) {
     const fd_distill_method *m = &r->method;
     int side = r->o->job.grid;
     char path[4096];
-    fd_sampler one = fd_sampler_defaults(), many = fd_sampler_defaults();
+    fd_sampler one = fd_sampler_defaults();
+    /* The student may start lower, where noise alone is no noised picture. */
+    const fd_sampler many = fd_sampler_for(r->nets.teacher, TEACHER_STEPS);
     if (!side) return FD_OK;
     one.sigma_max = m->sigma_max;
-    many.sigma_max = m->ratio.t_max;          /* the student may start lower, where noise alone is no noised picture */
-    many.steps = TEACHER_STEPS;
     one.steps = 1;
     fd_params *student = &r->nets.student->params;
     if (kimg == 0) {
