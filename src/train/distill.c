@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "comm/comm.h"
 #include "io/json.h"
 #include "train/distill_update.h"
@@ -251,10 +252,12 @@ static fd_status make_pairs(fd_ctx *ctx, distillation *r) {
     const fd_sampler s = fd_sampler_for(r->nets.teacher, PAIR_STEPS);
     fd_run_options o = {.dtype = r->o->job.dtype, .backend = r->o->job.backend};
     fd_denoiser *teacher;
+    const double start = fd_now();
     FD_TRY(fd_denoiser_new(ctx, r->nets.teacher, PAIR_PASS, &o, &teacher));
     fd_status status = fd_pairs_make(ctx, teacher, &s, r->method.pairs, r->o->job.batch, &r->share, r->o->job.seed, &r->pairs);
     fd_denoiser_free(teacher);
     if (status != FD_OK) return status;
+    r->job.apart += fd_now() - start;
     return fd_run_log(ctx, &r->job.run, "%lld pairs of noise and the teacher's image, %d evaluations each",
                       (long long)(r->pairs.rounds * r->pairs.batch), 2 * PAIR_STEPS - 1);
 }
@@ -494,6 +497,10 @@ static fd_status print_plan(fd_ctx *ctx, const distillation *r, const char *desc
            r->data.label_dim, ceil(r->o->job.duration / r->o->job.batch), r->o->job.batch, r->share.pass, r->method.freq,
            r->method.freq == 1 ? "st" : r->method.freq == 2 ? "nd" : r->method.freq == 3 ? "rd" : "th",
            (double)fd_distiller_bytes(r->distiller) / 1048576);
+    if (r->method.pairs)
+        printf("  pairs       %lld, %.1f MiB, %d evaluations of the teacher each; the first %d iterations are theirs\n",
+               (long long)r->method.pairs, (double)r->method.pairs * (double)r->pixels / 1048576, 2 * PAIR_STEPS - 1,
+               r->method.pair_iterations);
     return FD_OK;
 }
 

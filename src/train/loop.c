@@ -233,6 +233,8 @@ static fd_status run_to_end(fd_ctx *ctx, fd_job *job, const char *fixed) {
     while (s == FD_OK && job->count.images < job->o->duration) {
         s = one_step(ctx, job);
         if (s != FD_OK) break;
+        t.maintenance += job->apart;
+        job->apart = 0;
         char note[128] = "";
         if (job->note) job->note(job, note, sizeof note);
         fd_progress_update(&bar, (int64_t)job->count.images, note);

@@ -34,6 +34,7 @@ typedef struct fd_job {
     /* Counters, part of the state. */
     struct { double images, iteration, tick, seconds, skipped; } count;
     double skipped_in_row;
+    double apart;                        /* seconds of a step that trained nothing: reported as maintenance, not as pace */
 } fd_job;
 
 /* One line of the log about a step that was left out. kind: " (critic)" or ""; scope, op: the first layer with a non-finite

@@ -35,6 +35,8 @@ same held/network-snapshot-000000-raw.safetensors parts5/network-snapshot-000000
 good "$@" --iterations 8 --pair-weight 2 --batch-gpu 4 --outdir heldpasses
 awk -v a="$(loss held 4)" -v b="$(loss heldpasses 4)" 'BEGIN {e = a / b - 1; exit !(e < 1e-3 && e > -1e-3)}' ||
     bad "in passes of 4 the loss is $(loss heldpasses 4), else $(loss held 4)"
+good "$@" --iterations 8 --dry-run --outdir none
+has "pairs       30, 0.0 MiB, 23 evaluations" out
 refuse 2 "--pair-weight" distill --teacher "$teacher" --data set.zip --pair-weight 1 --iterations 1 --outdir none
 refuse 2 "pairs is" "$@" --pairs 48 --iterations 8 --resume --outdir whole
 finish
