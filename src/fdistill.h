@@ -197,6 +197,7 @@ typedef struct fdistill_distill_options {
     double pair_lr;               /* learning rate in them, falling by a cosine; 0: lr                              */
     const char *transfer;         /* network file whose weights the student starts from; NULL: the teacher's        */
     double pair_weight;           /* of the distance to the pairs' images in the student's loss afterwards; 0       */
+    double gan_limit;             /* GAN gradient at the image, at most this times the score's; 0: no limit         */
 } fdistill_distill_options;
 
 /* Fills *o with the defaults; size is sizeof *o. */

@@ -41,6 +41,8 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
          .help = "Every N-th iteration trains the student, the others the fake score and the heads."},
         {.name = "gan-weight", .type = FD_OPT_DOUBLE, .to = &m->gan_weight, .value = "X", .lo = 0, .hi = 1e3,
          .help = "Weight of the student's GAN term; 0 trains the heads for the ratio only."},
+        {.name = "gan-limit", .type = FD_OPT_DOUBLE, .to = &m->gan_limit, .value = "X", .lo = 0, .hi = 1e6,
+         .help = "Weaken the GAN term where its gradient at the image exceeds X times the score's; 0 never does."},
         {.name = "r1-weight", .type = FD_OPT_DOUBLE, .to = &m->r1_weight, .value = "X", .lo = 0, .hi = 1e6,
          .help = "Weight of the heads' approximate R1 penalty."},
         {.name = "r1-alpha", .type = FD_OPT_DOUBLE, .to = &m->r1_alpha, .value = "X", .lo = 0, .hi = 10,

@@ -171,6 +171,7 @@ static json_t *method_json(const distillation *r) {
     json_object_set_new(o, "divergence", json_string(m->divergence->name));
     json_object_set_new(o, "update_freq", json_integer(m->freq));
     set_number(o, "gan_weight", m->gan_weight);
+    if (m->gan_limit > 0) set_number(o, "gan_limit", m->gan_limit);           /* as for head_norm below */
     set_number(o, "r1_weight", m->r1_weight);
     set_number(o, "r1_alpha", m->r1_alpha);
     set_number(o, "guidance", m->guidance);

@@ -14,6 +14,7 @@ typedef struct fd_distill_method {
     fd_ratio_config ratio;            /* --ratio-bins …; its t_min, t_max, rho are those of the grid t is drawn from */
     int freq;                         /* --update-freq: every freq-th iteration is a student step, others critic; 5 */
     double gan_weight;                /* --gan-weight: lambda of the student's GAN term; 1e-3                     */
+    double gan_limit;                 /* --gan-limit: its gradient at the image, at most this times the score's; 0 = none */
     double r1_weight, r1_alpha;       /* --r1-weight, --r1-alpha: approximate R1 on the heads; 0, 0.1             */
     double guidance;                  /* --guidance: classifier-free guidance on the teacher; 1 = none            */
     bool fake_edm_weight;             /* --fake-weight edm: EDM's sigma weight in the fake score's loss; else flat */

@@ -202,6 +202,12 @@ static fd_status teacher_pass(fd_ctx *ctx, fd_distiller *d, const fd_distill_bat
 
 /* ---- student step ------------------------------------------------------------------------------------------------ */
 
+/* The weight of the GAN term's gradient in this step: lambda, less where it would exceed its share of the score's. */
+static double gan_factor(const fd_distill_method *m, double vsd, double gan) {
+    const double most = m->gan_limit * vsd, asked = m->gan_weight * gan;
+    return m->gan_limit > 0 && asked > most ? m->gan_weight * most / asked : m->gan_weight;
+}
+
 /* w and the two parts of the image gradient, from what all passes gathered. */
 static fd_status image_gradient(fd_ctx *ctx, fd_distiller *d, fd_student_step *out) {
     const fd_distill_method *m = d->spec.method;
@@ -215,11 +221,9 @@ static fd_status image_gradient(fd_ctx *ctx, fd_distiller *d, fd_student_step *o
         d->w[i] = (float)((double)d->h[i] / (distance / (double)d->pixels + 1e-6));
         for (int64_t p = from; p < to; p++) {
             double push = (double)d->w[i] * ((double)d->d_fake[p] - (double)d->d_teacher[p]);
-            double score = push / (double)all, adversary = with_gan ? m->gan_weight * (double)d->dg_gan[p] : 0;
             squares += push * push;
-            vsd += score * score;
-            gan += adversary * adversary;
-            d->dg[p] = (float)(score + adversary);
+            vsd += push * push / ((double)all * (double)all);
+            gan += with_gan ? (double)d->dg_gan[p] * (double)d->dg_gan[p] : 0;
         }
     }
     for (int64_t i = 0; i < batch * d->heads; i++) logits += softplus(-(double)d->logits[i]);
@@ -227,7 +231,12 @@ static fd_status image_gradient(fd_ctx *ctx, fd_distiller *d, fd_student_step *o
     FD_TRY(fd_comm_sum_f64(ctx, sum, (int)FD_COUNT(sum)));
     out->loss_vsd = 0.5 * sum[0] / (double)all;
     out->norm_vsd = sqrt(sum[1]);
-    out->norm_gan = sqrt(sum[2]);
+    const double lambda = gan_factor(m, out->norm_vsd, sqrt(sum[2]));
+    out->norm_gan = lambda * sqrt(sum[2]);
+    for (int64_t p = 0; p < batch * d->pixels; p++) {
+        double push = (double)d->w[p / d->pixels] * ((double)d->d_fake[p] - (double)d->d_teacher[p]);
+        d->dg[p] = (float)(push / (double)all + (with_gan ? lambda * (double)d->dg_gan[p] : 0));
+    }
     out->loss_gan = d->heads ? sum[3] / (double)(d->total * (int64_t)d->heads) : 0;
     out->loss = out->loss_vsd + m->gan_weight * out->loss_gan;
     return FD_OK;

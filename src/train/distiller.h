@@ -4,6 +4,7 @@
  *   student   G = S(sigma_max z),  x_t = G + t eps,  r = exp(mean logit(x_t)),  h from the ratio pipeline (fdiv/ratio.h)
  *             w  = h / (mean |G - D_teacher| + 1e-6)
  *             dL/dG = w (D_fake - D_teacher) / (B C H W) + lambda d/dG mean softplus(-logit(x_t))
+ *             with a gan_limit, lambda is less where the second part's norm would exceed gan_limit times the first's
  *   critic    mean weight (D_fake(x_t) - G)^2  and  mean softplus(logit(x_t)) + mean softplus(-logit(real_t))
  *
  * The batch is worked through in passes of n samples. Whatever looks at the whole batch (ratio, normalisation, means)
