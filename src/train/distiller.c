@@ -212,7 +212,7 @@ static double gan_factor(const fd_distill_method *m, double vsd, double gan) {
 static fd_status image_gradient(fd_ctx *ctx, fd_distiller *d, fd_student_step *out) {
     const fd_distill_method *m = d->spec.method;
     int64_t batch = d->spec.batch, all = d->total * d->pixels;
-    double squares = 0, vsd = 0, gan = 0, logits = 0;
+    double squares = 0, gan = 0, logits = 0;
     bool with_gan = d->heads && m->gan_weight > 0;
     for (int64_t i = 0; i < batch; i++) {
         double distance = 0;
@@ -222,22 +222,21 @@ static fd_status image_gradient(fd_ctx *ctx, fd_distiller *d, fd_student_step *o
         for (int64_t p = from; p < to; p++) {
             double push = (double)d->w[i] * ((double)d->d_fake[p] - (double)d->d_teacher[p]);
             squares += push * push;
-            vsd += push * push / ((double)all * (double)all);
             gan += with_gan ? (double)d->dg_gan[p] * (double)d->dg_gan[p] : 0;
         }
     }
     for (int64_t i = 0; i < batch * d->heads; i++) logits += softplus(-(double)d->logits[i]);
-    double sum[] = {squares, vsd, gan, logits};
+    double sum[] = {squares, gan, logits};
     FD_TRY(fd_comm_sum_f64(ctx, sum, (int)FD_COUNT(sum)));
     out->loss_vsd = 0.5 * sum[0] / (double)all;
-    out->norm_vsd = sqrt(sum[1]);
-    const double lambda = gan_factor(m, out->norm_vsd, sqrt(sum[2]));
-    out->norm_gan = lambda * sqrt(sum[2]);
+    out->norm_vsd = sqrt(sum[0]) / (double)all;
+    const double lambda = gan_factor(m, out->norm_vsd, sqrt(sum[1]));
+    out->norm_gan = lambda * sqrt(sum[1]);
     for (int64_t p = 0; p < batch * d->pixels; p++) {
         double push = (double)d->w[p / d->pixels] * ((double)d->d_fake[p] - (double)d->d_teacher[p]);
         d->dg[p] = (float)(push / (double)all + (with_gan ? lambda * (double)d->dg_gan[p] : 0));
     }
-    out->loss_gan = d->heads ? sum[3] / (double)(d->total * (int64_t)d->heads) : 0;
+    out->loss_gan = d->heads ? sum[2] / (double)(d->total * (int64_t)d->heads) : 0;
     out->loss = out->loss_vsd + m->gan_weight * out->loss_gan;
     return FD_OK;
 }

@@ -258,7 +258,8 @@ static fd_distill_batch batch_of(const setting *s, int iteration) {
 
 static fd_status iterate(golden *g, fd_arena *a, setting *s, const averages *ema, fd_distill_progress *p) {
     series loss = {.name = "out/loss"}, vsd = {.name = "out/loss_vsd"}, gan = {.name = "out/loss_gan"},
-           pair = {.name = "out/loss_pairs"}, norm = {.name = "out/grad_norm"}, fake = {.name = "out/loss_fake_score"}, disc = {.name = "out/loss_disc"};
+           pair = {.name = "out/loss_pairs"}, norm = {.name = "out/grad_norm"},
+           fake = {.name = "out/loss_fake_score"}, disc = {.name = "out/loss_disc"};
     series *all[] = {&loss, &vsd, &gan, &pair, &norm, &fake, &disc};
     fd_adam adam[FD_TRAINED_NETS];
     float *bins;
