@@ -208,6 +208,11 @@ static double gan_factor(const fd_distill_method *m, double vsd, double gan) {
     return m->gan_limit > 0 && asked > most ? m->gan_weight * most / asked : m->gan_weight;
 }
 
+/* What the scores ask of the number p of the batch, before the mean is taken. */
+static double score_push(const fd_distiller *d, int64_t p) {
+    return (double)d->w[p / d->pixels] * ((double)d->d_fake[p] - (double)d->d_teacher[p]);
+}
+
 /* w and the two parts of the image gradient, from what all passes gathered. */
 static fd_status image_gradient(fd_ctx *ctx, fd_distiller *d, fd_student_step *out) {
     const fd_distill_method *m = d->spec.method;
@@ -220,7 +225,7 @@ static fd_status image_gradient(fd_ctx *ctx, fd_distiller *d, fd_student_step *o
         for (int64_t p = from; p < to; p++) distance += fabs((double)d->g[p] - (double)d->d_teacher[p]);
         d->w[i] = (float)((double)d->h[i] / (distance / (double)d->pixels + 1e-6));
         for (int64_t p = from; p < to; p++) {
-            double push = (double)d->w[i] * ((double)d->d_fake[p] - (double)d->d_teacher[p]);
+            double push = score_push(d, p);
             squares += push * push;
             gan += with_gan ? (double)d->dg_gan[p] * (double)d->dg_gan[p] : 0;
         }
@@ -232,10 +237,8 @@ static fd_status image_gradient(fd_ctx *ctx, fd_distiller *d, fd_student_step *o
     out->norm_vsd = sqrt(sum[0]) / (double)all;
     const double lambda = gan_factor(m, out->norm_vsd, sqrt(sum[1]));
     out->norm_gan = lambda * sqrt(sum[1]);
-    for (int64_t p = 0; p < batch * d->pixels; p++) {
-        double push = (double)d->w[p / d->pixels] * ((double)d->d_fake[p] - (double)d->d_teacher[p]);
-        d->dg[p] = (float)(push / (double)all + (with_gan ? lambda * (double)d->dg_gan[p] : 0));
-    }
+    for (int64_t p = 0; p < batch * d->pixels; p++)
+        d->dg[p] = (float)(score_push(d, p) / (double)all + (with_gan ? lambda * (double)d->dg_gan[p] : 0));
     out->loss_gan = d->heads ? sum[2] / (double)(d->total * (int64_t)d->heads) : 0;
     out->loss = out->loss_vsd + m->gan_weight * out->loss_gan;
     return FD_OK;
