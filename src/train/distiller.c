@@ -283,22 +283,37 @@ fd_status fd_distiller_student(fd_ctx *ctx, fd_distiller *d, const fd_distill_ba
     return FD_OK;
 }
 
-/* Pseudo-Huber: |gap| but for gaps below a grey level, where a sign would hang on the last bit. */
-#define ROUNDED 0.01
+/* How far an image is from its target: the mean of |gap|, squared for gaps below ROUNDED. */
+#define ROUNDED 0.1
+static double distance(const float *g, const float *target, int64_t pixels) {
+    double sum = 0;
+    for (int64_t p = 0; p < pixels; p++) {
+        const double gap = (double)g[p] - (double)target[p];
+        sum += sqrt(gap * gap + ROUNDED * ROUNDED) - ROUNDED;
+    }
+    return sum / (double)pixels;
+}
+
+/* The distance that counts as half a miss. Where one step cannot tell which of several images the noise leads to, a distance is least
+ * somewhere between them; a loss that hardly grows any more far away is least at one of them (Geman and McClure's function). */
+#define NEAR 0.03
 
 fd_status fd_distiller_regress(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, const float *target, double weight,
                                double *loss) {
-    const int64_t all = d->total * d->pixels;
     double sum = 0;
     for (int at = 0; at < d->spec.batch; at += d->spec.n) FD_TRY(student_pass(ctx, d, b, at));
-    for (int64_t p = 0; p < d->spec.batch * d->pixels; p++) {
-        double gap = (double)d->g[p] - (double)target[p];
-        double length = sqrt(gap * gap + ROUNDED * ROUNDED);
-        sum += length - ROUNDED;
-        d->dg[p] = (float)(weight * gap / length / (double)all);
+    for (int i = 0; i < d->spec.batch; i++) {
+        const int64_t first = i * d->pixels;
+        const double far = distance(d->g + first, target + first, d->pixels), from = far + NEAR;
+        const double slope = weight * NEAR / (from * from) / ((double)d->total * (double)d->pixels);
+        sum += far / from;
+        for (int64_t p = first; p < first + d->pixels; p++) {
+            const double gap = (double)d->g[p] - (double)target[p];
+            d->dg[p] = (float)(slope * gap / sqrt(gap * gap + ROUNDED * ROUNDED));
+        }
     }
     FD_TRY(fd_comm_sum_f64(ctx, &sum, 1));
-    *loss = sum / (double)all;
+    *loss = sum / d->total;
     for (int at = 0; at < d->spec.batch; at += d->spec.n) FD_TRY(student_backward_pass(ctx, d, b, at));
     return FD_OK;
 }

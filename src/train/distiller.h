@@ -78,8 +78,9 @@ void fd_distiller_free(fd_distiller *d);
  * `ratio` unchanged, when a logit is not finite. */
 fd_status fd_distiller_student(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, fd_ratio *ratio,
                                const fd_ratio_stages *stages, fd_student_step *out);
-/* Towards given images, target [batch,C,R,R]: adds the gradient of weight times mean sqrt(gap^2 + 0.01^2) - 0.01, gap = G - target,
- * to student->params.g. Of b only z, labels and first are looked at. The loss, without the weight, is of all ranks. */
+/* Towards given images, target [batch,C,R,R]: adds the gradient of weight times the mean of far / (far + 0.03) over the images,
+ * far = mean sqrt(gap^2 + 0.1^2) - 0.1, gap = G - target, to student->params.g. Of b only z, labels and first are looked at. The loss,
+ * from 0 (all images met) to 1, without the weight, is of all ranks. */
 fd_status fd_distiller_regress(fd_ctx *ctx, fd_distiller *d, const fd_distill_batch *b, const float *target, double weight,
                                double *loss);
 /* Adds gradients to fake->params.g and heads->params.g. */
