@@ -196,8 +196,9 @@ typedef struct fdistill_distill_options {
     int32_t pair_iterations;      /* iterations of the run that go into that; 500                                   */
     double pair_lr;               /* learning rate in them, falling by a cosine; 0: lr                              */
     const char *transfer;         /* network file whose weights the student starts from; NULL: the teacher's        */
-    double pair_weight;           /* of the distance to the pairs' images in the student's loss afterwards; 0       */
+    double pair_weight;           /* in the student's loss afterwards, of how far it misses the pairs' images; 0     */
     double gan_limit;             /* GAN gradient at the image, at most this times the score's; 0: no limit         */
+    int32_t pair_steps;           /* Heun steps of the sampler that makes the pairs; 12                             */
 } fdistill_distill_options;
 
 /* Fills *o with the defaults; size is sizeof *o. */

@@ -25,7 +25,7 @@ static fdistill_distill_options defaults(void) {
         .beta1 = d.beta1, .beta2 = d.beta2, .weight_decay = d.weight_decay, .clip = m->clip, .dropout = d.dropout,
         .n_ema = d.n_ema, .head_norm = fd_head_norm_names[m->head_norm],
         .pairs = m->pairs, .pair_iterations = m->pair_iterations, .pair_lr = m->pair_lr,
-        .pair_weight = m->pair_weight, .gan_limit = m->gan_limit,
+        .pair_weight = m->pair_weight, .gan_limit = m->gan_limit, .pair_steps = m->pair_steps,
         .tick = j->tick, .snap = j->snap, .dump = j->dump, .grid = j->grid};
     memcpy(o.ema, d.ema, sizeof o.ema);
     return o;
@@ -54,6 +54,7 @@ static fd_status check(fd_ctx *c, const fdistill_distill_options *o) {
         {"ratio_max", o->ratio_max, 1, 1e6}, {"ntaps", o->ntaps, 0, FDISTILL_TAPS_MAX},
         {"head_width", o->head_width, 0, 4096}, {"pairs", (double)o->pairs, 0, 1e8}, {"pair_iterations", o->pair_iterations, 0, 1e9},
         {"pair_lr", o->pair_lr, 0, 10}, {"pair_weight", o->pair_weight, 0, 1e3}, {"gan_limit", o->gan_limit, 0, 1e6},
+        {"pair_steps", o->pair_steps, 1, 1000},
         {"max_size", (double)o->max_size, 0, 1e9},
         {"images", (double)o->images, 1, 1e13}, {"batch", o->batch, 1, 1 << 20},
         {"batch_gpu", o->batch_gpu, 0, 65536}, {"lr", o->lr, 1e-12, 10}, {"fake_lr", o->fake_lr, 1e-12, 10},
@@ -129,6 +130,7 @@ static fd_status translate(fd_ctx *c, const fdistill_distill_options *o, char *f
     m->pair_lr = o->pair_lr;
     m->pair_weight = o->pair_weight;
     m->gan_limit = o->gan_limit;
+    m->pair_steps = o->pair_steps;
     m->head_norm = (fd_head_norm)norm;
     m->ntaps = o->ntaps;
     memcpy(m->taps, o->taps, sizeof m->taps);
