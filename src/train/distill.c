@@ -185,7 +185,7 @@ static json_t *method_json(const distillation *r) {
         json_object_set_new(o, "pair_iterations", json_integer(m->pair_iterations));
         set_number(o, "pair_lr", m->pair_lr);
         set_number(o, "pair_weight", m->pair_weight);
-        if (m->pair_steps != 12) json_object_set_new(o, "pair_steps", json_integer(m->pair_steps));
+        if (m->pair_steps != fd_distill_method_defaults().pair_steps) json_object_set_new(o, "pair_steps", json_integer(m->pair_steps));
     }
     for (int i = 0; i < m->ntaps; i++) json_array_append_new(taps, json_integer(m->taps[i]));
     json_object_set_new(o, "taps", taps);
