@@ -283,13 +283,15 @@ fd_status fd_distiller_student(fd_ctx *ctx, fd_distiller *d, const fd_distill_ba
     return FD_OK;
 }
 
-/* How far an image is from its target: the mean of |gap|, squared for gaps below ROUNDED. */
+/* |gap| without its corner: grows like the square of gaps below ROUNDED. */
 #define ROUNDED 0.1
+static double rounded(double gap) { return sqrt(gap * gap + ROUNDED * ROUNDED); }
+
+/* How far an image is from its target. */
 static double distance(const float *g, const float *target, int64_t pixels) {
     double sum = 0;
     for (int64_t p = 0; p < pixels; p++) {
-        const double gap = (double)g[p] - (double)target[p];
-        sum += sqrt(gap * gap + ROUNDED * ROUNDED) - ROUNDED;
+        sum += rounded((double)g[p] - (double)target[p]) - ROUNDED;
     }
     return sum / (double)pixels;
 }
@@ -309,7 +311,7 @@ fd_status fd_distiller_regress(fd_ctx *ctx, fd_distiller *d, const fd_distill_ba
         sum += far / from;
         for (int64_t p = first; p < first + d->pixels; p++) {
             const double gap = (double)d->g[p] - (double)target[p];
-            d->dg[p] = (float)(slope * gap / sqrt(gap * gap + ROUNDED * ROUNDED));
+            d->dg[p] = (float)(slope * gap / rounded(gap));
         }
     }
     FD_TRY(fd_comm_sum_f64(ctx, &sum, 1));
