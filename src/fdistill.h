@@ -97,7 +97,7 @@ FDISTILL_API fdistill_status fdistill_net_describe(fdistill_context *ctx, const 
 
 /* ---- images ---------------------------------------------------------------------------------------------------- */
 
-typedef enum fdistill_solver { FDISTILL_HEUN = 0, FDISTILL_EULER = 1 } fdistill_solver;
+typedef enum fdistill_solver { FDISTILL_HEUN = 0, FDISTILL_EULER = 1, FDISTILL_DPMPP_2M = 2 } fdistill_solver;
 typedef enum fdistill_precision { FDISTILL_FP32 = 0, FDISTILL_BF16 = 1 } fdistill_precision;
 typedef enum fdistill_layout { FDISTILL_NCHW = 0, FDISTILL_NHWC = 1 } fdistill_layout;
 
@@ -108,7 +108,7 @@ typedef bool (*fdistill_progress)(void *user, int64_t done, int64_t total);
 
 typedef struct fdistill_generate_options {
     size_t size;                  /* of this structure, set by _init                                                */
-    int32_t steps;                /* 0: the network's own; N Heun steps cost 2 N - 1 evaluations, N Euler steps N   */
+    int32_t steps;                /* 0: the network's own; N Heun steps cost 2 N - 1 evaluations, others N          */
     fdistill_solver solver;
     double sigma_min, sigma_max;  /* noise levels, image units; 0: the network's own                                */
     double rho;                   /* 0: the network's own                                                           */
@@ -198,7 +198,7 @@ typedef struct fdistill_distill_options {
     const char *transfer;         /* network file whose weights the student starts from; NULL: the teacher's        */
     double pair_weight;           /* in the student's loss afterwards, of how far it misses the pairs' images; 0     */
     double gan_limit;             /* GAN gradient at the image, at most this times the score's; 0: no limit         */
-    int32_t pair_steps;           /* Heun steps of the sampler that makes the pairs; 12                             */
+    int32_t pair_steps;           /* evaluations of the teacher for each, by DPM-Solver++(2M); 16                   */
 } fdistill_distill_options;
 
 /* Fills *o with the defaults; size is sizeof *o. */

@@ -32,7 +32,7 @@ static fd_status check(fd_ctx *c, const fd_net *net, const int32_t *classes, int
                        "negative, and s_max not below s_min", s->s_churn, s->s_min, s->s_max, s->s_noise);
     if (o->batch < 0 || o->batch > 65536)
         return FD_FAIL(c, FD_E_ARG, "fdistill_generate: batch is %d, not in 0…65536", o->batch);
-    if ((unsigned)o->solver > FDISTILL_EULER || (unsigned)o->precision > FDISTILL_BF16 ||
+    if ((unsigned)o->solver > FDISTILL_DPMPP_2M || (unsigned)o->precision > FDISTILL_BF16 ||
         (unsigned)o->layout > FDISTILL_NHWC)
         return FD_FAIL(c, FD_E_ARG, "fdistill_generate: solver %d, precision %d or layout %d is none that exists",
                        (int)o->solver, (int)o->precision, (int)o->layout);
@@ -84,7 +84,7 @@ static fd_status generate(fd_ctx *c, fdistill_net *net, const uint64_t *seeds, c
                           const fdistill_generate_options *o, uint8_t *images, size_t image_bytes, int32_t *used) {
     const fd_net_config *k = &net->net->config;
     fd_sampler s = fd_sampler_for(net->net, o->steps);
-    s.euler = o->solver == FDISTILL_EULER;
+    s.solver = (fd_solver)o->solver;
     if (o->sigma_min != 0) s.sigma_min = o->sigma_min;
     if (o->sigma_max != 0) s.sigma_max = o->sigma_max;
     if (o->rho != 0) s.rho = o->rho;

@@ -30,7 +30,7 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
         {.name = "pairs", .type = FD_OPT_COUNT, .to = &m->pairs, .value = "N", .lo = 0, .hi = 1e8,
          .help = "First draw the student to N images that the teacher's sampler makes of the same noise; 0 for none."},
         {.name = "pair-steps", .type = FD_OPT_INT, .to = &m->pair_steps, .value = "N", .lo = 1, .hi = 1000,
-         .help = "Heun steps of that sampler."},
+         .help = "Evaluations of the teacher for each of them, by DPM-Solver++(2M)."},
         {.name = "pair-iterations", .type = FD_OPT_INT, .to = &m->pair_iterations, .value = "N", .lo = 0, .hi = 1e9,
          .help = "Iterations of the run that go into that."},
         {.name = "pair-lr", .type = FD_OPT_DOUBLE, .to = &m->pair_lr, .value = "X", .lo = 0, .hi = 10,

@@ -9,7 +9,7 @@
 #include "models/net.h"
 #include "train/sampler.h"
 
-extern const char *const fd_solver_names[];       /* "heun", "euler" */
+extern const char *const fd_solver_names[];       /* in fd_solver's order */
 extern const char *const fd_precision_names[];    /* "fp32", "bf16"  */
 
 /* As given; 0 and NaN stand for "the network's own". */
@@ -27,7 +27,7 @@ typedef struct fd_sampling {
     {.name = "steps", .type = FD_OPT_INT, .to = &(s).steps, .value = "N", .lo = 1, .hi = 10000, .no_default = true,  \
      .help = "Sampling steps: 1 for students and 18 for teachers if not given.", .group = "Sampling"},               \
     {.name = "solver", .type = FD_OPT_ENUM, .to = &(s).solver, .value = "NAME", .words = fd_solver_names,            \
-     .help = "Heun takes 2 N - 1 evaluations of the network for N steps, Euler N."},                                 \
+     .help = "heun takes 2 N - 1 evaluations of the network for N steps, euler and dpmpp_2m N."},                                 \
     {.name = "sigma_min", .type = FD_OPT_DOUBLE, .to = &(s).sigma_min, .value = "X", .lo = 1e-6, .hi = 1e6,          \
      .help = "Lowest noise level; the network's own if not given.", .no_default = true},                             \
     {.name = "sigma_max", .type = FD_OPT_DOUBLE, .to = &(s).sigma_max, .value = "X", .lo = 1e-6, .hi = 1e6,          \

@@ -22,7 +22,7 @@ typedef struct fd_distill_method {
     double clip;                      /* --clip: student's gradient norm limit; 10; 0 = none                      */
     int taps[8], ntaps;               /* encoder levels the heads look at, 0 = finest; default all                */
     int64_t pairs;                    /* --pairs: images of the teacher's sampler that the student is drawn to first; 0 */
-    int pair_steps;                   /* --pair-steps: Heun steps that make them, two evaluations each but the last; 12 */
+    int pair_steps;                   /* --pair-steps: steps of DPM-Solver++(2M) that make them, an evaluation each; 16 */
     int pair_iterations;              /* --pair-iterations: so many iterations; 500                               */
     double pair_lr;                   /* --pair-lr: falling by a cosine within them; 0: the student's rate        */
     double pair_weight;               /* --pair-weight: of the distance to them in the student's loss afterwards; 0 */

@@ -25,7 +25,7 @@ fd_sampler fd_sampler_for(const fd_net *net, int steps) {
     return s;
 }
 
-int fd_sampler_evaluations(const fd_sampler *s) { return s->steps == 1 || s->euler ? s->steps : 2 * s->steps - 1; }
+int fd_sampler_evaluations(const fd_sampler *s) { return s->solver == FD_HEUN ? 2 * s->steps - 1 : s->steps; }
 
 /* Buffers of one call; all [n][C][R][R]. */
 typedef struct {
@@ -36,12 +36,17 @@ typedef struct {
     int64_t pixels, total;
     float *in, *out;          /* network's side, float */
     double *slope, *next, *sigma;
+    float *before;            /* FD_DPMPP_2M: out of the step before */
 } work;
 
-static fd_status slope_at(fd_ctx *ctx, work *w, const double *x, double sigma, double *slope) {
+static fd_status denoise(fd_ctx *ctx, work *w, const double *x, double sigma) {
     for (int64_t i = 0; i < w->total; i++) w->in[i] = (float)x[i];
     for (int i = 0; i < w->n; i++) w->sigma[i] = sigma;
-    FD_TRY(fd_denoiser_run(ctx, w->d, w->in, w->sigma, w->labels, NULL, w->out));
+    return fd_denoiser_run(ctx, w->d, w->in, w->sigma, w->labels, NULL, w->out);
+}
+
+static fd_status slope_at(fd_ctx *ctx, work *w, const double *x, double sigma, double *slope) {
+    FD_TRY(denoise(ctx, w, x, sigma));
     for (int64_t i = 0; i < w->total; i++) slope[i] = (x[i] - (double)w->out[i]) / sigma;
     return FD_OK;
 }
@@ -58,12 +63,26 @@ static fd_status step(fd_ctx *ctx, const fd_sampler *s, work *w, double t0, doub
     FD_TRY(slope_at(ctx, w, x, hat, w->slope));
     double h = t1 - hat;
     for (int64_t i = 0; i < w->total; i++) w->next[i] = x[i] + h * w->slope[i];
-    if (t1 > 0 && !s->euler) {
+    if (t1 > 0 && s->solver == FD_HEUN) {
         double *second = w->next + w->total;
         FD_TRY(slope_at(ctx, w, w->next, t1, second));
         for (int64_t i = 0; i < w->total; i++) w->next[i] = x[i] + h * 0.5 * (w->slope[i] + second[i]);
     }
     memcpy(x, w->next, (size_t)w->total * sizeof *x);
+    return FD_OK;
+}
+
+/* The same of DPM-Solver++(2M), which integrates exactly in -log sigma what the network says of the image, carried on in a straight
+ * line from the level before t0, before. The first step has none (before = 0) and is Euler's; so is the last, to level 0. */
+static fd_status multistep(fd_ctx *ctx, work *w, double before, double t0, double t1, double *x) {
+    FD_TRY(denoise(ctx, w, x, t0));
+    const double left = t1 / t0;               /* of the state; the rest is the image's */
+    const double carry = before > 0 && t1 > 0 ? 0.5 * log(t0 / t1) / log(before / t0) : 0;
+    for (int64_t i = 0; i < w->total; i++) {
+        const double D = (double)w->out[i];
+        x[i] = left * x[i] + (1 - left) * (D + carry * (D - (double)w->before[i]));
+    }
+    memcpy(w->before, w->out, (size_t)w->total * sizeof *w->before);
     return FD_OK;
 }
 
@@ -75,32 +94,37 @@ static fd_status sample(fd_ctx *ctx, const fd_sampler *s, work *w, fd_arena *a, 
     FD_NEW(ctx, a, w->slope, w->total);
     FD_NEW(ctx, a, w->next, 2 * w->total);
     FD_NEW(ctx, a, w->sigma, w->n);
+    FD_NEW(ctx, a, w->before, w->total);
     FD_NEW(ctx, a, t, s->steps + 1);      /* t[steps] = 0 */
     fd_karras_grid(s->steps, s->sigma_min, s->sigma_max, s->rho, t);
     for (int i = 0; i < s->steps; i++) t[i] = fd_precond_round(w->config, t[i]);
     for (int64_t i = 0; i < w->total; i++) x[i] = (double)latents[i] * t[0];
     if (trajectory) memcpy(trajectory, x, (size_t)w->total * sizeof *x);
     for (int i = 0; i < s->steps; i++) {
-        FD_TRY(step(ctx, s, w, t[i], t[i + 1], noises ? noises + i * w->total : NULL, x));
+        if (s->solver == FD_DPMPP_2M) FD_TRY(multistep(ctx, w, i ? t[i - 1] : 0, t[i], t[i + 1], x));
+        else FD_TRY(step(ctx, s, w, t[i], t[i + 1], noises ? noises + i * w->total : NULL, x));
         if (trajectory) memcpy(trajectory + (i + 1) * w->total, x, (size_t)w->total * sizeof *x);
     }
     return FD_OK;
 }
 
-static fd_status check_options(fd_ctx *ctx, const fd_sampler *s) {
+fd_status fd_sampler_check(fd_ctx *ctx, const fd_sampler *s) {
     if (s->steps < 1 || s->steps > 10000)
         return FD_FAIL(ctx, FD_E_ARG, "--steps: %d is not in 1…10000", s->steps);
-    if (!(s->sigma_min > 0 && s->sigma_max > s->sigma_min && s->sigma_max < 1e6))
-        return FD_FAIL(ctx, FD_E_ARG, "--sigma_min %g, --sigma_max %g: need 0 < sigma_min < sigma_max", s->sigma_min,
-                       s->sigma_max);
+    if (!(s->sigma_min > 0)) return FD_FAIL(ctx, FD_E_ARG, "--sigma_min: %g is not positive", s->sigma_min);
+    if (!(s->sigma_max < 1e6)) return FD_FAIL(ctx, FD_E_ARG, "--sigma_max: %g is not below 1e6", s->sigma_max);
+    if (!(s->sigma_min < s->sigma_max))
+        return FD_FAIL(ctx, FD_E_ARG, "--sigma_min %g is not below --sigma_max %g", s->sigma_min, s->sigma_max);
     if (!(s->rho > 0)) return FD_FAIL(ctx, FD_E_ARG, "--rho: %g is not positive", s->rho);
     if (!(s->s_churn >= 0)) return FD_FAIL(ctx, FD_E_ARG, "--S_churn: %g is negative", s->s_churn);
+    if (s->s_churn > 0 && s->solver == FD_DPMPP_2M)
+        return FD_FAIL(ctx, FD_E_ARG, "--S_churn: dpmpp_2m draws no noise on its way; use --solver heun or euler");
     return FD_OK;
 }
 
 fd_status fd_sample(fd_ctx *ctx, const fd_sampler *s, fd_denoiser *d, const float *latents, const float *labels,
                     const float *noises, double *x, double *trajectory) {
-    FD_TRY(check_options(ctx, s));
+    FD_TRY(fd_sampler_check(ctx, s));
     if (s->s_churn > 0 && !noises) return FD_FAIL(ctx, FD_E_ARG, "sampler: churn needs noise tensors");
     fd_arena a = {0};
     fd_shape shape = fd_denoiser_shape(d);

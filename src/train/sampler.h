@@ -1,14 +1,18 @@
-/* sampler.h — from noise to images: one step for students, Euler or Heun for teachers (Karras et al. 2022, alg. 1, 2). */
+/* sampler.h — from noise to images: one step for students; for teachers Heun or Euler (Karras et al. 2022, algorithms 1 and 2) or
+ * DPM-Solver++(2M) (Lu et al. 2022, algorithm 2). */
 #ifndef FD_TRAIN_SAMPLER_H
 #define FD_TRAIN_SAMPLER_H
 
 #include "models/net.h"
 
+/* Evaluations of the network in N steps: 2N-1, N, N. In the order of the program's words and of fdistill_solver. */
+typedef enum fd_solver { FD_HEUN, FD_EULER, FD_DPMPP_2M, FD_SOLVERS } fd_solver;
+
 typedef struct fd_sampler {
-    int steps;                    /* 1 = one denoising at sigma_max; N Heun steps cost 2N-1 evaluations; 18        */
+    int steps;                    /* 1 = one denoising at sigma_max; 18                                            */
     double sigma_min, sigma_max, rho;           /* 0.002, 80, 7                                                    */
-    bool euler;                   /* first order only: N evaluations                                               */
-    double s_churn, s_min, s_max, s_noise;      /* 0, 0, infinity, 1                                               */
+    fd_solver solver;             /* FD_HEUN                                                                       */
+    double s_churn, s_min, s_max, s_noise;      /* 0, 0, infinity, 1; no churn with FD_DPMPP_2M                    */
 } fd_sampler;
 
 fd_sampler fd_sampler_defaults(void);
@@ -16,6 +20,7 @@ fd_sampler fd_sampler_defaults(void);
  * teachers. steps 0: its own number. */
 fd_sampler fd_sampler_for(const fd_net *net, int steps);
 bool fd_is_student(const fd_net *net);
+fd_status fd_sampler_check(fd_ctx *ctx, const fd_sampler *s);      /* ARG and the option's name for what makes no sense */
 int fd_sampler_evaluations(const fd_sampler *s);      /* of the network, per image */
 
 /* Images from given noise. latents [n,C,R,R] standard normals; labels [n,label_dim] or NULL; noises: [steps][n,C,R,R]

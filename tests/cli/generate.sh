@@ -19,7 +19,7 @@ for word in seed class network sampler Software; do
     LC_ALL=C grep -qa "tEXt$word" one/000017.png || bad "no text chunk '$word'"
 done
 
-# Teachers: Heun, Euler, churn.
+# Teachers: Heun, Euler, churn, DPM-Solver++.
 good generate --network teacher.safetensors --outdir heun --seeds 0-2 --steps 3
 has "3 Heun steps" out
 good generate --network teacher.safetensors --outdir heun2 --seeds 2 --steps 3 --batch 1
@@ -31,6 +31,12 @@ good generate --network teacher.safetensors --outdir churn --seeds 0-2 --steps 3
 good generate --network teacher.safetensors --outdir churn2 --seeds 1 --steps 3 --S-churn=10 --s_noise 1.003
 same churn/000001.png churn2/000001.png
 cmp -s heun/000001.png churn/000001.png && bad "churn changed nothing"
+good generate --network teacher.safetensors --outdir multi --seeds 0-2 --steps 3 --solver dpmpp_2m
+has "3 DPM-Solver++(2M) steps" out
+good generate --network teacher.safetensors --outdir multi2 --seeds 2 --steps 3 --solver dpmpp_2m --batch 1
+same multi/000002.png multi2/000002.png
+cmp -s multi/000001.png euler/000001.png && bad "DPM-Solver++ gave Euler's image"
+refuse 2 "dpmpp_2m draws no noise" generate --network teacher.safetensors --outdir x --steps 3 --solver dpmpp_2m --S_churn 1
 good generate --network uncond.safetensors --outdir plain --seeds 0 --steps 2
 
 # Zip, npz, grid.

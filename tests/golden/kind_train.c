@@ -1,5 +1,5 @@
 /* kind "edm-train": some Adam iterations of EDM training, every random number given.
- * kind "heun": the sampler, deterministic and with churn, every intermediate state. */
+ * kind "heun": the samplers, deterministic and with churn, every intermediate state. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -113,6 +113,17 @@ fd_status golden_kind_edm_train(golden *g, fd_arena *a) {
 
 /* heun ---------------------------------------------------------------------------------------------------------- */
 
+static fd_status solver_of(golden *g, const char *run, const json_t *o, fd_solver *out) {
+    static const char *const names[FD_SOLVERS] = {"heun", "euler", "dpmpp_2m"};
+    const json_t *name = json_object_get(o, "solver");
+    if (!name) return FD_OK;
+    for (int i = 0; i < FD_SOLVERS; i++) {
+        *out = (fd_solver)i;
+        if (json_is_string(name) && !strcmp(json_string_value(name), names[i])) return FD_OK;
+    }
+    return FD_FAIL(g->ctx, FD_E_FORMAT, "case.json: run '%s' has a solver that this program does not know", run);
+}
+
 static fd_status sample(golden *g, fd_arena *a, const char *run, const json_t *o, fd_denoiser *d, const float *latents,
                         const float *labels) {
     fd_sampler s = fd_sampler_defaults();
@@ -120,6 +131,7 @@ static fd_status sample(golden *g, fd_arena *a, const char *run, const json_t *o
     double steps, *x, *trajectory, *grid;
     float *noises = NULL;
     char name[256];
+    FD_TRY(solver_of(g, run, o, &s.solver));
     FD_TRY(golden_number(g, o, "steps", &steps));
     FD_TRY(golden_number(g, o, "churn", &s.s_churn));
     FD_TRY(golden_number(g, o, "s_min", &s.s_min));

@@ -189,6 +189,10 @@ static void test_sampler_options(void **state) {
     o.solver = FDISTILL_EULER;
     assert_int_equal(fdistill_generate(ctx, net, &seed, NULL, 1, &o, b, EACH, NULL), FDISTILL_OK);
     assert_memory_not_equal(a, b, EACH);
+    o.solver = FDISTILL_DPMPP_2M;
+    assert_int_equal(fdistill_generate(ctx, net, &seed, NULL, 1, &o, c, EACH, NULL), FDISTILL_OK);
+    assert_memory_not_equal(b, c, EACH);
+    o.solver = FDISTILL_EULER;
     o.s_churn = 2;
     o.sigma_max = 20;
     assert_int_equal(fdistill_generate(ctx, net, &seed, NULL, 1, &o, c, EACH, NULL), FDISTILL_OK);
@@ -226,6 +230,8 @@ static void test_generate_refuses(void **state) {
     REFUSED("sigma_max (nan)", o.sigma_max = NAN);
     REFUSED("rho (-1)", o.rho = -1);
     REFUSED("s_churn -1", o.s_churn = -1);
+    REFUSED("solver 3", o.solver = (fdistill_solver)3);
+    REFUSED("dpmpp_2m", o.solver = FDISTILL_DPMPP_2M, o.s_churn = 1);
     REFUSED("batch is -1", o.batch = -1);
     REFUSED("layout 2", o.layout = (fdistill_layout)2);
     assert_int_equal(fdistill_generate(ctx, net, NULL, NULL, -1, NULL, NULL, 0, NULL), FDISTILL_E_ARG);
