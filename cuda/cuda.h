@@ -42,7 +42,7 @@ extern const fd_kernel fd_cuda_add, fd_cuda_scale, fd_cuda_mix_rows, fd_cuda_cas
 extern const fd_kernel fd_cuda_concat, fd_cuda_slice;
 extern const fd_kernel fd_cuda_noise_embed, fd_cuda_dropout;
 extern const fd_kernel fd_cuda_sq_err, fd_cuda_sq_err_bwd, fd_cuda_softmax_xent, fd_cuda_softmax_xent_bwd;
-extern const fd_kernel fd_cuda_sum_rows, fd_cuda_broadcast_rows, fd_cuda_mean_hw, fd_cuda_broadcast_hw;
+extern const fd_kernel fd_cuda_dot_rows, fd_cuda_sum_rows, fd_cuda_broadcast_rows, fd_cuda_mean_hw, fd_cuda_broadcast_hw;
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,11 @@
-/* sq_err, sum_rows: one block per sample, sums in double. mean_hw, broadcast_hw: pixels of a channel. softmax_xent and
+/* sq_err, dot_rows, sum_rows: one block per sample, sums in double. mean_hw, broadcast_hw: pixels of a channel. softmax_xent and
  * its gradient: one warp per sample. A sample is summed alike in any batch. */
 #include "cuda/kernel.cuh"
 
-/* Element-wise terms of a sample: (d - y)^2, or x itself where there is no y. */
-template <int V>
+enum terms { ITSELF, SQUARED_GAP, PRODUCT };      /* x, (x - y)^2, x y */
+
+/* The sum of a sample's terms. */
+template <int V, terms T>
 static __global__ void sum_sample(float *out, operand x, operand y, const float *weight, int64_t each) {
     FD_SHARED(double, scratch);
     const int64_t first = (int64_t)blockIdx.x * each;
@@ -11,29 +13,31 @@ static __global__ void sum_sample(float *out, operand x, operand y, const float 
     for (int64_t i = (int64_t)threadIdx.x * V; i < each; i += (int64_t)blockDim.x * V) {
         float a[V], b[V];
         load<V>(x, first + i, a);
-        if (y.p) load<V>(y, first + i, b);
+        if (T != ITSELF) load<V>(y, first + i, b);
         for (int k = 0; k < V; k++) {
-            double e = y.p ? (double)a[k] - (double)b[k] : (double)a[k];
-            sum += y.p ? e * e : e;
+            const double u = a[k], v = T == ITSELF ? 0 : (double)b[k];
+            sum += T == ITSELF ? u : T == PRODUCT ? u * v : (u - v) * (u - v);
         }
     }
     sum = block_sum(sum, scratch);
     if (threadIdx.x == 0) out[blockIdx.x] = (float)(weight ? (double)weight[blockIdx.x] * sum : sum);
 }
 
-static fd_status run_sum(fd_ctx *ctx, const fd_call *c, const fd_buf *y, const float *weight) {
+template <terms T> static fd_status run_sum(fd_ctx *ctx, const fd_call *c, const float *weight) {
     const fd_buf *x = &c->in[0];
     const int64_t each = fd_count(x->s) / x->s.n;
-    const operand b = y ? as_operand(*y) : operand{NULL, 0};
-    auto kernel = vector_of(each) == 8 ? sum_sample<8> : sum_sample<1>;
+    const operand b = T == ITSELF ? operand{NULL, 0} : as_operand(c->in[1]);
+    auto kernel = vector_of(each) == 8 ? sum_sample<8, T> : sum_sample<1, T>;
     FD_LAUNCH(kernel, dim3((unsigned)x->s.n), dim3(THREADS), THREADS / WARP * sizeof(double), (float *)c->out[0].p,
               as_operand(*x), b, weight, each);
     return fd_cuda_launched(ctx);
 }
-static fd_status run_sq_err(fd_ctx *ctx, const fd_call *c) { return run_sum(ctx, c, &c->in[1], (const float *)c->in[2].p); }
-static fd_status run_sum_rows(fd_ctx *ctx, const fd_call *c) { return run_sum(ctx, c, NULL, NULL); }
+static fd_status run_sq_err(fd_ctx *ctx, const fd_call *c) { return run_sum<SQUARED_GAP>(ctx, c, (const float *)c->in[2].p); }
+static fd_status run_dot_rows(fd_ctx *ctx, const fd_call *c) { return run_sum<PRODUCT>(ctx, c, NULL); }
+static fd_status run_sum_rows(fd_ctx *ctx, const fd_call *c) { return run_sum<ITSELF>(ctx, c, NULL); }
 
 const fd_kernel fd_cuda_sq_err = {NULL, run_sq_err, NULL};
+const fd_kernel fd_cuda_dot_rows = {NULL, run_dot_rows, NULL};
 const fd_kernel fd_cuda_sum_rows = {NULL, run_sum_rows, NULL};
 
 /* ---- pixels ------------------------------------------------------------------------------------------------------ */

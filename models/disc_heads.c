@@ -4,6 +4,9 @@
  *   conv 4x4 stride 4, GroupNorm, SiLU      (a map of 4 to 7 pixels → 1)
  *   conv 1x1 → one logit
  *
+ * With a label_dim, heads judge an image as one of its class (projection, arXiv 1802.05637): to the logit is added the inner product
+ * of what the 1x1 convolution sees with a vector for the class, label.weight [width,label_dim].
+ *
  * With head_norm none the norms are left out, and their entries in the Sequential.
  *
  * CIFAR-10 (256 channels at 32, 16, 8): 9,444,867 parameters; ImageNet-64 (768 at 8): 18,879,745.
@@ -44,15 +47,18 @@ static fd_val stage(fd_nn *nn, int *index, fd_val x, int c, fd_head_norm norm, i
     return fd_nn_group_norm(nn, name, x, 0, FD_NORM_PLAIN, group_count(c), 1e-5f, true);
 }
 
-static fd_val head(fd_nn *nn, fd_val x, int c, fd_head_norm norm, int res) {
+static fd_val head(fd_nn *nn, fd_val x, fd_val labels, int c, fd_head_norm norm, int res) {
     int index = 0;
     for (; res >= 8; res /= 2) x = stage(nn, &index, x, c, norm, 2, 1);
     x = stage(nn, &index, x, c, norm, 4, 0);
-    x = conv(nn, &index, x, 1, 1, 1, 0);
-    return fd_cast(nn->g, x, FD_F32);
+    fd_val logit = fd_cast(nn->g, conv(nn, &index, x, 1, 1, 1, 0), FD_F32);
+    if (!labels) return logit;
+    const fd_nn_start start = {FD_INIT_UNIFORM, 1 / sqrt((double)c), 0};
+    fd_val row = fd_nn_linear(nn, "label", labels, c, false, start);
+    return fd_add(nn->g, logit, fd_dot_rows(nn->g, x, row), 1, 1);
 }
 
-fd_status fd_heads_build(fd_nn *nn, const fd_net_config *c, const fd_val *feats, fd_val *logits) {
+fd_status fd_heads_build(fd_nn *nn, const fd_net_config *c, const fd_val *feats, fd_val labels, fd_val *logits) {
     *logits = 0;
     FD_TRY(fd_net_config_check(nn->ctx, c));
     if (!fd_graph_ok(nn->g)) return nn->ctx->code;
@@ -64,7 +70,7 @@ fd_status fd_heads_build(fd_nn *nn, const fd_net_config *c, const fd_val *feats,
                            (long long)s.c, (long long)s.h, (long long)s.w, c->tap_channels[i], c->tap_resolutions[i],
                            c->tap_resolutions[i]);
         int mark = fd_nn_enter(nn, "discriminator_heads.%d", i);
-        fd_val y = head(nn, feats[i], c->head_width ? c->head_width : c->tap_channels[i], c->head_norm,
+        fd_val y = head(nn, feats[i], c->label_dim ? labels : 0, c->head_width ? c->head_width : c->tap_channels[i], c->head_norm,
                         c->tap_resolutions[i]);
         fd_nn_leave(nn, mark);
         *logits = i ? fd_concat(nn->g, *logits, y) : y;

@@ -50,11 +50,12 @@ double fd_precond_round(const fd_net_config *c, double sigma);
 void fd_precond_range(const fd_net_config *c, double *low, double *high);
 
 /* Discriminator heads on tapped features: logits [N, ntap, 1, 1] f32. Tensors discriminator_heads.<i>.<j>.*, the
- * layout of a torch Sequential per head. feats: one [N,tap_channels[i],r,r] per head. */
+ * layout of a torch Sequential per head. feats: one [N,tap_channels[i],r,r] per head; labels: as of the U-Net,
+ * needed if the heads have a label_dim. */
 /* Channels that the heads' norms take together at this width: with 2, the last norm, whose map is one pixel, is left with
  * their order and passes hardly a gradient. */
 int fd_heads_group_channels(int width);
-fd_status fd_heads_build(fd_nn *nn, const fd_net_config *c, const fd_val *feats, fd_val *logits);
+fd_status fd_heads_build(fd_nn *nn, const fd_net_config *c, const fd_val *feats, fd_val labels, fd_val *logits);
 
 /* The feature network: x [N,C,R,R] f32 in [-1,1] → features [N,d,1,1] f32 (d = last width, the global mean) and
  * logits[i] [N,classes[i],1,1] f32 for each attribute (NULL: not wanted). The buffers features.mean and features.std

@@ -17,7 +17,8 @@ static fd_status declare(fd_nn *nn, const fd_net_config *c) {
             feats[i] = fd_graph_input(g, "feature",
                                       (fd_shape){1, c->tap_channels[i], c->tap_resolutions[i], c->tap_resolutions[i]},
                                       FD_F32);
-        return fd_heads_build(nn, c, feats, &logits);
+        fd_val labels = c->label_dim ? fd_graph_input(g, "labels", (fd_shape){1, c->label_dim, 1, 1}, FD_F32) : 0;
+        return fd_heads_build(nn, c, feats, labels, &logits);
     }
     fd_val x = fd_graph_input(g, "x", image, FD_F32);
     if (c->family == FD_FAMILY_CLASSIFIER) {

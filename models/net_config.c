@@ -190,6 +190,7 @@ static fd_status check_unet(fd_ctx *ctx, const fd_net_config *c) {
 static fd_status check_heads(fd_ctx *ctx, const fd_net_config *c) {
     FD_TRY(range(ctx, "taps of the heads", c->ntap, 1, FD_MAX_HEADS));
     FD_TRY(range(ctx, "width of the heads", c->head_width, 0, 65536));
+    FD_TRY(range(ctx, "label_dim of the heads", c->label_dim, 0, 1 << 20));
     for (int i = 0; i < c->ntap; i++) {
         FD_TRY(range(ctx, "taps of the heads", c->taps[i], 0, FD_MAX_LEVELS - 1));
         FD_TRY(range(ctx, "channels of the heads", c->tap_channels[i], 1, 65536));
@@ -247,7 +248,7 @@ static const field fields[] = {
     {"channel_mult", NULL, INTS, IN_UNET, LIST(channel_mult, levels), true},
     {"num_blocks", NULL, INT, IN_UNET | IN_CLASSIFIER, 0, AT(num_blocks), 0, true},
     {"attn_resolutions", NULL, INTS, IN_UNET, LIST(attn_resolutions, nattn), true},
-    {"label_dim", NULL, INT, IN_UNET, 0, AT(label_dim), 0, false},
+    {"label_dim", NULL, INT, IN_UNET | IN_HEADS, 0, AT(label_dim), 0, false},
     {"augment_dim", NULL, INT, IN_UNET, 0, AT(augment_dim), 0, false},
     {"channel_mult_emb", NULL, INT, IN_UNET, 0, AT(channel_mult_emb), 0, false},
     {"channel_mult_noise", NULL, INT, IN_UNET, 0, AT(channel_mult_noise), 0, false},

@@ -33,7 +33,7 @@ typedef struct fd_net_config {
     int channel_mult[FD_MAX_LEVELS], levels; /* width of level i (finest first) = model_channels * channel_mult[i] */
     int num_blocks;                          /* residual blocks per encoder level; decoder levels have one more */
     int attn_resolutions[FD_MAX_LEVELS], nattn;
-    int label_dim;                           /* 0 = no classes */
+    int label_dim;                           /* 0 = no classes; heads: 0 = they do not look at them */
     int augment_dim;                         /* 0 = no augmentation vector */
     int channel_mult_emb, channel_mult_noise;
     double dropout;                          /* of the residual blocks, training only */

@@ -199,6 +199,7 @@ typedef struct fdistill_distill_options {
     double pair_weight;           /* in the student's loss afterwards, of how far it misses the pairs' images; 0     */
     double gan_limit;             /* GAN gradient at the image, at most this times the score's; 0: no limit         */
     int32_t pair_steps;           /* evaluations of the teacher for each, by DPM-Solver++(2M); 16                   */
+    bool head_cond;               /* the heads judge an image as one of its class; false                            */
 } fdistill_distill_options;
 
 /* Fills *o with the defaults; size is sizeof *o. */

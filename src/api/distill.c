@@ -25,7 +25,7 @@ static fdistill_distill_options defaults(void) {
         .beta1 = d.beta1, .beta2 = d.beta2, .weight_decay = d.weight_decay, .clip = m->clip, .dropout = d.dropout,
         .n_ema = d.n_ema, .head_norm = fd_head_norm_names[m->head_norm],
         .pairs = m->pairs, .pair_iterations = m->pair_iterations, .pair_lr = m->pair_lr,
-        .pair_weight = m->pair_weight, .gan_limit = m->gan_limit, .pair_steps = m->pair_steps,
+        .pair_weight = m->pair_weight, .gan_limit = m->gan_limit, .pair_steps = m->pair_steps, .head_cond = m->head_cond,
         .tick = j->tick, .snap = j->snap, .dump = j->dump, .grid = j->grid};
     memcpy(o.ema, d.ema, sizeof o.ema);
     return o;
@@ -131,6 +131,7 @@ static fd_status translate(fd_ctx *c, const fdistill_distill_options *o, char *f
     m->pair_weight = o->pair_weight;
     m->gan_limit = o->gan_limit;
     m->pair_steps = o->pair_steps;
+    m->head_cond = o->head_cond;
     m->head_norm = (fd_head_norm)norm;
     m->ntaps = o->ntaps;
     memcpy(m->taps, o->taps, sizeof m->taps);

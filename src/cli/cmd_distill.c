@@ -84,6 +84,8 @@ fd_status fd_cmd_distill(fd_ctx *ctx, int argc, char **argv) {
          .help = "Channels of the heads; 0 takes those of the features."},
         {.name = "head-norm", .type = FD_OPT_ENUM, .to = &head_norm, .value = "NAME", .words = fd_head_norm_names,
          .help = "Norms of the heads: as published, or none, which small heads learn faster without."},
+        {.name = "head-cond", .type = FD_OPT_FLAG, .to = &m->head_cond,
+         .help = "Let the heads judge an image as one of its class. Without it they hardly see how many pictures of a class look so."},
         {.name = "lr", .type = FD_OPT_DOUBLE, .to = &t.lr.lr, .value = "X", .lo = 1e-12, .hi = 10,
          .group = "Training", .help = "Learning rate of the student."},
         {.name = "fake-lr", .type = FD_OPT_DOUBLE, .to = &t.fake_lr.lr, .value = "X", .lo = 1e-12, .hi = 10,

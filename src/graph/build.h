@@ -30,6 +30,7 @@ fd_val fd_noise_embed(fd_graph *g, fd_val c, fd_val freqs, int channels, fd_embe
 fd_val fd_dropout(fd_graph *g, fd_val x, fd_val counter, float p, uint64_t seed, uint32_t id);
 fd_val fd_sq_err(fd_graph *g, fd_val d, fd_val y, fd_val w);                /* [N]: w[n] * sum (d-y)^2 */
 fd_val fd_softplus(fd_graph *g, fd_val x, float sign);                      /* log(1 + exp(sign x)) */
+fd_val fd_dot_rows(fd_graph *g, fd_val x, fd_val y);                        /* [N]: sum of x y */
 fd_val fd_sum_rows(fd_graph *g, fd_val x);                                  /* [N] */
 fd_val fd_mean_hw(fd_graph *g, fd_val x);                                   /* [N,C] */
 fd_val fd_softmax_xent(fd_graph *g, fd_val logits, fd_val target);          /* [N] */

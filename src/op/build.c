@@ -101,6 +101,12 @@ fd_val fd_sq_err(fd_graph *g, fd_val d, fd_val y, fd_val w) {
 }
 
 fd_val fd_softplus(fd_graph *g, fd_val x, float sign) { return unary(g, FD_OP_softplus, x, (fd_attr){.a = sign}); }
+fd_val fd_dot_rows(fd_graph *g, fd_val x, fd_val y) {
+    fd_val in[] = {x, y};
+    fd_attr a = {0};
+    return fd_graph_node(g, FD_OP_dot_rows, in, &a, NULL);
+}
+
 fd_val fd_sum_rows(fd_graph *g, fd_val x) { return unary(g, FD_OP_sum_rows, x, (fd_attr){0}); }
 fd_val fd_mean_hw(fd_graph *g, fd_val x) { return unary(g, FD_OP_mean_hw, x, (fd_attr){0}); }
 

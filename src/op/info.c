@@ -69,6 +69,7 @@ double fd_op_flops(const fd_graph *g, const fd_node *n) {
     case FD_OP_softplus_bwd:   return 6.0 * count;
     case FD_OP_sq_err:         return 3.0 * count;
     case FD_OP_sq_err_bwd:     return 2.0 * (double)fd_count(FD_IN(g, n, 1)->s);
+    case FD_OP_dot_rows:       return 2.0 * count;
     case FD_OP_sum_rows:       return count;
     case FD_OP_mean_hw:        return count;
     case FD_OP_broadcast_hw:   return count;

@@ -193,6 +193,7 @@ static json_t *method_json(const distillation *r) {
     json_object_set_new(o, "head_width", json_integer(m->head_width));
     if (m->head_norm != FD_HEAD_NORM_GROUP)         /* states from before there was a choice go on */
         json_object_set_new(o, "head_norm", json_string(fd_head_norm_names[m->head_norm]));
+    if (m->head_cond) json_object_set_new(o, "head_cond", json_true());
     json_object_set_new(ratio, "bins", json_integer(m->ratio.bins));
     json_object_set_new(ratio, "spacing", json_string(fd_spacing_name(m->ratio.spacing)));
     set_number(ratio, "ema", m->ratio.ema);
@@ -554,6 +555,8 @@ fd_status fd_distill(fd_ctx *ctx, const fd_distill_options *o) {
         return FD_FAIL(ctx, FD_E_ARG, "no divergence chosen; --divergence rkl, sf, js, sh, kl, jf, neyman or pearson");
     if (o->method.pair_weight > 0 && !o->method.pairs)
         return FD_FAIL(ctx, FD_E_ARG, "--pair-weight %g without pairs; say with --pairs how many", o->method.pair_weight);
+    if (o->method.head_cond && !o->job.cond)
+        return FD_FAIL(ctx, FD_E_ARG, "--head-cond without labels; it goes with --cond");
     distillation *r = fd_alloc(ctx, sizeof *r);
     if (!r) return FD_E_NOMEM;
     r->o = o;

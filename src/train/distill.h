@@ -27,6 +27,7 @@ typedef struct fd_distill_method {
     double pair_lr;                   /* --pair-lr: falling by a cosine within them; 0: the student's rate        */
     double pair_weight;               /* --pair-weight: of the distance to them in the student's loss afterwards; 0 */
     int head_width;                   /* --head-width: channels of the heads; 0 = as the tapped features          */
+    bool head_cond;                   /* --head-cond: the heads judge an image as one of its class                */
     fd_head_norm head_norm;           /* --head-norm: group, as published, or none                                */
 } fd_distill_method;
 

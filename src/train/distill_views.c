@@ -28,7 +28,7 @@ static fd_status open_tapped(fd_ctx *ctx, const fd_distiller_spec *spec, fd_net 
     fd_nn nn;
     fd_graph_scope(t->v.g, "heads");
     fd_nn_init(&nn, t->v.g, &heads->params, spec->dtype);
-    FD_TRY(fd_heads_build(&nn, &heads->config, t->v.io.feats, &t->logits));
+    FD_TRY(fd_heads_build(&nn, &heads->config, t->v.io.feats, t->v.io.labels, &t->logits));
     fd_graph_keep(t->v.g, t->logits);
     t->logits_end = fd_graph_position(t->v.g);
     t->dlogits = fd_graph_input(t->v.g, "dlogits", t->v.g->val[t->logits].s, FD_F32);

@@ -36,7 +36,7 @@ static fd_status record(golden *g, fd_net *net, fd_net *heads, recorded *r, bool
     if (heads) {
         fd_nn hn;
         fd_nn_init(&hn, r->g, &heads->params, FD_F32);
-        FD_TRY(fd_heads_build(&hn, &heads->config, r->io.feats, &r->logits));
+        FD_TRY(fd_heads_build(&hn, &heads->config, r->io.feats, r->io.labels, &r->logits));
         fd_graph_keep(r->g, r->logits);
     }
     fd_graph_keep(r->g, r->D);

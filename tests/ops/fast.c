@@ -58,7 +58,7 @@ static double tolerance(const fd_call *c, fd_op op, double offset) {
     case FD_OP_group_norm_bwd: r = (double)(a.n * a.c / c->attr.groups * a.h * a.w); break;
     case FD_OP_attention: r = (double)(a.c / 3 / c->attr.heads + a.h * a.w); break;
     case FD_OP_attention_bwd: r = (double)(a.c / c->attr.heads + a.h * a.w); break;
-    case FD_OP_sq_err: case FD_OP_sum_rows: case FD_OP_mean_hw: case FD_OP_softmax_xent: case FD_OP_softmax_xent_bwd:
+    case FD_OP_sq_err: case FD_OP_dot_rows: case FD_OP_sum_rows: case FD_OP_mean_hw: case FD_OP_softmax_xent: case FD_OP_softmax_xent_bwd:
         r = (double)(a.c * a.h * a.w);
         break;
     case FD_OP_resample: r = c->attr.ntaps * c->attr.ntaps; break;

@@ -81,7 +81,7 @@ static fd_status check_variable(evaluator *v, const variable *x, fd_arena *arena
 static bool is_linear_in_x(fd_op op) {
     switch (op) {
     case FD_OP_conv2d: case FD_OP_linear: case FD_OP_resample: case FD_OP_add: case FD_OP_scale: case FD_OP_concat:
-    case FD_OP_mix_rows: case FD_OP_dropout: case FD_OP_sum_rows: case FD_OP_mean_hw: case FD_OP_cast:
+    case FD_OP_mix_rows: case FD_OP_dropout: case FD_OP_dot_rows: case FD_OP_sum_rows: case FD_OP_mean_hw: case FD_OP_cast:
         return true;
     default:
         return false;

@@ -248,6 +248,10 @@ static fd_val build_sq_err(setup *s, int samples) {
     fd_val x = add_x(s, samples), y = second(s, samples, dim(s, "c", 1));
     return fd_sq_err(s->g, x, y, add_rows(s, "w", samples));
 }
+static fd_val build_dot_rows(setup *s, int samples) {
+    fd_val x = add_x(s, samples);
+    return fd_dot_rows(s->g, x, second(s, samples, dim(s, "c", 1)));
+}
 static fd_val build_softmax_xent(setup *s, int samples) {
     fd_val x = add_x(s, samples), t = add_input(s, "target", x_shape(s, samples), FD_F32, false);
     float *p = s->in[1].data;
@@ -273,7 +277,8 @@ static fd_val (*const builder[FD_OP_COUNT])(setup *s, int samples) = {
     [FD_OP_avg_pool] = build_avg_pool, [FD_OP_attention] = build_attention, [FD_OP_resample] = build_resample,
     [FD_OP_add] = build_add, [FD_OP_scale] = build_scale, [FD_OP_concat] = build_concat, [FD_OP_slice] = build_slice,
     [FD_OP_mix_rows] = build_mix_rows, [FD_OP_noise_embed] = build_noise_embed, [FD_OP_dropout] = build_dropout,
-    [FD_OP_sq_err] = build_sq_err, [FD_OP_softplus] = build_softplus, [FD_OP_sum_rows] = build_sum_rows,
+    [FD_OP_sq_err] = build_sq_err, [FD_OP_softplus] = build_softplus, [FD_OP_dot_rows] = build_dot_rows,
+    [FD_OP_sum_rows] = build_sum_rows,
     [FD_OP_broadcast_rows] = build_broadcast_rows, [FD_OP_mean_hw] = build_mean_hw,
     [FD_OP_broadcast_hw] = build_broadcast_hw, [FD_OP_softmax_xent] = build_softmax_xent, [FD_OP_cast] = build_cast,
 };

@@ -139,6 +139,9 @@ static void inputs_and_losses(void **state) {
     expect(FD_OP_dropout, "2,8,4,4 2,2,1,1", (fd_attr){.p = 0.5f}, "counter must be two i32 words per sample");
     expect(FD_OP_sq_err, "2,3,4,4 2,3,4,5 2,1,1,1", none, "d and y must have the same shape");
     expect(FD_OP_sq_err, "2,3,4,4 2,3,4,4 1,1,1,1", none, "w must be one f32 number per sample");
+    expect(FD_OP_dot_rows, "2,8,1,1 2,8,1,1", none, NULL);
+    expect(FD_OP_dot_rows, "2,8,1,1 2,9,1,1", none, "x and y must have the same shape");
+    expect(FD_OP_dot_rows, "2,8,1,1 2,8,1,1i", none, "x and y must be f32 or bf16");
     expect(FD_OP_softmax_xent, "2,10,1,1 2,9,1,1", none, "logits and target must be vectors of the same size");
     expect(FD_OP_silu, "2,8,4,4i", none, "x must be f32 or bf16");
     expect(FD_OP_silu_bwd, "2,8,4,4 2,8,4,5", none, "dy and x must have the same shape");
