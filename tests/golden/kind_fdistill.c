@@ -40,6 +40,7 @@ static fd_status load_nets(golden *g, setting *s) {
     if (s->method.ntaps < 1 || s->method.ntaps > 8) return FD_FAIL(g->ctx, FD_E_FORMAT, "case.json: no taps");
     for (int i = 0; i < s->method.ntaps; i++) s->method.taps[i] = (int)json_integer_value(json_array_get(taps, (size_t)i));
     FD_TRY(fd_heads_config(g->ctx, &s->nets.teacher->config, s->method.taps, s->method.ntaps, 0, &heads));
+    if (json_is_true(json_object_get(g->config, "head_cond"))) heads.label_dim = s->nets.teacher->config.label_dim;
     return load_net(g, "heads", &heads, scale, &s->nets.heads);
 }
 
