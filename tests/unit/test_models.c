@@ -85,6 +85,8 @@ static void head_sizes(void **state) {
     assert_int_equal(count(&heads).parameters, 64 * 16 * 16 + 16 + 32 + 16 + 1);
     heads.head_norm = FD_HEAD_NORM_NONE;
     assert_int_equal(count(&heads).parameters, 64 * 16 * 16 + 16 + 16 + 1);
+    heads.label_dim = 10;
+    assert_int_equal(count(&heads).parameters, 64 * 16 * 16 + 16 + 16 + 1 + 10 * 16);
 }
 
 static void parse_fails(const char *json, const char *part) {
@@ -196,6 +198,7 @@ static void json_round_trips(void **state) {
     assert_int_equal(fd_heads_config(&ctx, &c, (int[]){0, 1}, 2, 4, &heads), FD_OK);
     round_trip(&heads);
     heads.head_norm = FD_HEAD_NORM_NONE;
+    heads.label_dim = 10;
     round_trip(&heads);
     for (int f = FD_FAMILY_DDPMPP; f <= FD_FAMILY_CLASSIFIER; f++) {
         if (f == FD_FAMILY_HEADS) continue;
