@@ -49,12 +49,12 @@ double fd_precond_round(const fd_net_config *c, double sigma);
 /* The noise levels that the network was made for: 0 to infinity for edm. */
 void fd_precond_range(const fd_net_config *c, double *low, double *high);
 
-/* Discriminator heads on tapped features: logits [N, ntap, 1, 1] f32. Tensors discriminator_heads.<i>.<j>.*, the
- * layout of a torch Sequential per head. feats: one [N,tap_channels[i],r,r] per head; labels: as of the U-Net,
- * needed if the heads have a label_dim. */
 /* Channels that the heads' norms take together at this width: with 2, the last norm, whose map is one pixel, is left with
  * their order and passes hardly a gradient. */
 int fd_heads_group_channels(int width);
+/* Discriminator heads on tapped features: logits [N, ntap, 1, 1] f32. Tensors discriminator_heads.<i>.<j>.*, the
+ * layout of a torch Sequential per head. feats: one [N,tap_channels[i],r,r] per head; labels: as of the U-Net,
+ * needed if the heads have a label_dim. */
 fd_status fd_heads_build(fd_nn *nn, const fd_net_config *c, const fd_val *feats, fd_val labels, fd_val *logits);
 
 /* The feature network: x [N,C,R,R] f32 in [-1,1] → features [N,d,1,1] f32 (d = last width, the global mean) and
