@@ -48,7 +48,7 @@ static fd_status make_batch(fd_ctx *ctx, fd_bench *b, int64_t pixels) {
 
 static fd_status prepare_train(fd_ctx *ctx, fd_bench *b, int64_t pixels) {
     const fd_params *p = &b->net->params;
-    b->pass = fd_pass_size(b->spec.batch, FD_TRAIN_PASS);
+    b->pass = b->spec.pass ? b->spec.pass : fd_pass_size(b->spec.batch, FD_TRAIN_PASS);
     FD_TRY(make_batch(ctx, b, pixels));
     FD_NEW(ctx, &b->arena, b->m, p->trained);
     FD_NEW(ctx, &b->arena, b->v, p->trained);
@@ -104,7 +104,7 @@ static fd_status prepare(fd_ctx *ctx, fd_bench *b) {
         return FD_FAIL(ctx, FD_E_ARG, "--case: a %s only gives features; take --case features", fd_family_name(c->family));
     if (b->spec.kind == FD_BENCH_TRAIN) return prepare_train(ctx, b, pixels);
     if (b->spec.kind == FD_BENCH_DISTILL)
-        return fd_bench_distill_new(ctx, b->net, b->spec.batch, b->spec.dtype, b->spec.backend, &b->distill);
+        return fd_bench_distill_new(ctx, b->net, b->spec.batch, b->spec.pass, b->spec.dtype, b->spec.backend, &b->distill);
     FD_TRY(b->spec.kind == FD_BENCH_DENOISE ? make_batch(ctx, b, pixels) : prepare_generate(ctx, b, pixels));
     fd_run_options o = {.dtype = b->spec.dtype, .backend = b->spec.backend};
     return fd_denoiser_new(ctx, b->net, b->pass, &o, &b->denoiser);

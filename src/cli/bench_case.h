@@ -19,6 +19,7 @@ typedef enum {
 typedef struct fd_bench_spec {
     fd_bench_kind kind;
     int batch;
+    int pass;             /* TRAIN, DISTILL: images of one pass, a divisor of batch; 0: as the jobs choose it */
     int64_t images;       /* GENERATE */
     fd_dtype dtype;
     const fd_backend *backend;      /* NULL: the CPU's */

@@ -39,7 +39,7 @@ static fd_status make_batch(fd_ctx *ctx, fd_bench_distill *b, int batch) {
     return FD_OK;
 }
 
-static fd_status prepare(fd_ctx *ctx, fd_bench_distill *b, int batch, fd_dtype dtype, const fd_backend *backend) {
+static fd_status prepare(fd_ctx *ctx, fd_bench_distill *b, int batch, int pass, fd_dtype dtype, const fd_backend *backend) {
     fd_distill_nets *n = &b->nets;
     b->method = fd_distill_method_defaults();
     b->method.freq = FD_BENCH_CYCLE;
@@ -48,19 +48,19 @@ static fd_status prepare(fd_ctx *ctx, fd_bench_distill *b, int batch, fd_dtype d
     FD_TRY(fd_net_clone(ctx, n->teacher, &n->fake));
     n->student->config.dropout = n->fake->config.dropout = 0;
     FD_TRY(fd_distill_heads(ctx, n->teacher, 1, &b->method, &n->heads));
-    fd_distiller_spec spec = {.method = &b->method, .batch = batch, .n = fd_pass_size(batch, PASS), .dtype = dtype,
-                              .backend = backend};
+    fd_distiller_spec spec = {.method = &b->method, .batch = batch, .n = pass ? pass : fd_pass_size(batch, PASS),
+                              .dtype = dtype, .backend = backend};
     FD_TRY(fd_distiller_new(ctx, &spec, n, &b->distiller));
     FD_TRY(fd_distill_progress_new(ctx, &b->method, n, 1, &b->progress));
     return make_batch(ctx, b, batch);
 }
 
-fd_status fd_bench_distill_new(fd_ctx *ctx, fd_net *teacher, int batch, fd_dtype dtype, const fd_backend *backend,
+fd_status fd_bench_distill_new(fd_ctx *ctx, fd_net *teacher, int batch, int pass, fd_dtype dtype, const fd_backend *backend,
                                fd_bench_distill **out) {
     fd_bench_distill *b = fd_alloc(ctx, sizeof *b);
     if (!b) return FD_E_NOMEM;
     b->nets.teacher = teacher;
-    fd_status s = prepare(ctx, b, batch, dtype, backend);
+    fd_status s = prepare(ctx, b, batch, pass, dtype, backend);
     if (s == FD_OK) *out = b;
     else fd_bench_distill_free(b);
     return s;

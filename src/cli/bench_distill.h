@@ -9,8 +9,9 @@ enum { FD_BENCH_CYCLE = 5 };      /* iterations of one repetition: four of the c
 
 typedef struct fd_bench_distill fd_bench_distill;
 
-/* The method's published settings (js, one average) with the net as teacher; it must outlive this. */
-fd_status fd_bench_distill_new(fd_ctx *ctx, fd_net *teacher, int batch, fd_dtype dtype, const fd_backend *backend,
+/* The method's published settings (js, one average) with the net as teacher; it must outlive this. pass: images at a time, a
+ * divisor of batch; 0: as distill chooses it. */
+fd_status fd_bench_distill_new(fd_ctx *ctx, fd_net *teacher, int batch, int pass, fd_dtype dtype, const fd_backend *backend,
                                fd_bench_distill **out);
 void fd_bench_distill_free(fd_bench_distill *b);          /* NULL is allowed */
 fd_status fd_bench_distill_run(fd_ctx *ctx, fd_bench_distill *b);

@@ -22,7 +22,7 @@ static const char *const config_names[] = {"ddpmpp-cifar10", "ncsnpp-cifar10", "
 
 typedef struct {
     const char *network, *save;
-    int config, resolution, kind, batch, reps, precision, shapes;
+    int config, resolution, kind, batch, pass, reps, precision, shapes;
     fd_device_choice device;
     int64_t images;
     bool ops, json, paced;
@@ -277,7 +277,9 @@ static fd_status run(fd_ctx *ctx, bench *b) {
     FD_TRY(fd_device_open(ctx, o->device, &b->backend));
     FD_TRY(open_network(ctx, o, &b->net));
     if (o->save) return fd_net_save(ctx, b->net, NULL, o->save);
-    fd_bench_spec spec = {.kind = (fd_bench_kind)o->kind, .batch = o->batch, .images = o->images,
+    if (o->pass && o->batch % o->pass)
+        return FD_FAIL(ctx, FD_E_ARG, "--batch-gpu %d does not divide --batch %d", o->pass, o->batch);
+    fd_bench_spec spec = {.kind = (fd_bench_kind)o->kind, .batch = o->batch, .pass = o->pass, .images = o->images,
                           .dtype = o->precision ? FD_BF16 : FD_F32, .backend = b->backend};
     if (o->ops && spec.kind == FD_BENCH_DISTILL)
         return FD_FAIL(ctx, FD_E_ARG, "--ops: distill runs several plans; take --case train and denoise for its parts");
@@ -310,6 +312,8 @@ fd_status fd_cmd_bench(fd_ctx *ctx, int argc, char **argv) {
                  "resized where the network is Inception."},
         {.name = "batch", .type = FD_OPT_INT, .to = &p.batch, .value = "N", .lo = 1, .hi = 65536,
          .help = "Images at a time."},
+        {.name = "batch-gpu", .type = FD_OPT_INT, .to = &p.pass, .value = "N", .lo = 1, .hi = 65536, .no_default = true,
+         .help = "Of train and distill: images of one pass; smaller takes less memory. Without it, as these choose it."},
         {.name = "images", .type = FD_OPT_COUNT, .to = &p.images, .value = "N", .lo = 1, .hi = 1e7,
          .help = "Images of one repetition of generate."},
         {.name = "precision", .type = FD_OPT_ENUM, .to = &p.precision, .value = "NAME", .words = fd_precision_names,

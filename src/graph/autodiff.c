@@ -8,6 +8,7 @@
 
 #include "graph/build.h"
 #include "graph/op.h"
+#include "graph/recompute.h"
 
 bool fd_wants(const fd_graph *g, fd_val v) { return v > 0 && v < g->needs_n && g->needs[v]; }
 
@@ -72,11 +73,12 @@ fd_status fd_graph_backward(fd_graph *g, int ny, const fd_val *y, const fd_val *
         contribute(g, grad, y[i], gy[i]);
     }
     const char *scope = g->scope;
-    for (int i = g->nnode - 1; i >= 0; i--) {
+    int start = g->nnode;
+    for (int i = start - 1; i >= 0; i--) {
         fd_node n = g->node[i];     /* a copy: the list may move while nodes are appended */
         FD_TRY(one_node(g, &n, grad));
     }
     for (int i = 0; i < nwrt; i++) gwrt[i] = grad[wrt[i]];
     g->scope = scope;
-    return g->failed ? g->ctx->code : FD_OK;
+    return g->failed ? g->ctx->code : fd_graph_recompute(g, start);
 }

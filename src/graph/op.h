@@ -35,6 +35,8 @@ double fd_op_flops(const fd_graph *g, const fd_node *n);
 /* True when output 0 may be written over input k: each element of the input is read before or when that of the
  * output is written. */
 bool fd_op_in_place(fd_op op, int k);
+/* True when output 0 costs about one pass over memory: a backward pass may make it again instead of keeping it. */
+bool fd_op_cheap(fd_op op);
 
 /* For shape rules: fails with op name, scope, what is wrong and the operand shapes. */
 fd_status fd_shape_fail(fd_graph *g, const fd_node *n, const char *what);

@@ -96,6 +96,16 @@ bool fd_op_in_place(fd_op op, int k) {
     }
 }
 
+bool fd_op_cheap(fd_op op) {
+    switch (op) {
+    case FD_OP_group_norm: case FD_OP_silu: case FD_OP_relu: case FD_OP_dropout: case FD_OP_concat: case FD_OP_resample:
+    case FD_OP_cast: case FD_OP_scale:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static size_t put(char *text, size_t at, size_t size, const char *fmt, const char *name, const fd_value *v) {
     if (at >= size) return at;
     int n = snprintf(text + at, size - at, fmt, name, (long long)v->s.n, (long long)v->s.c, (long long)v->s.h,

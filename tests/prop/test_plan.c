@@ -30,6 +30,7 @@ typedef struct {
     fd_val kept[MAX_KEPT];
     int nkept;
     int forward_nodes;
+    bool store;                      /* the backward pass makes nothing again: all values are kept */
 } random_graph;
 
 static int pick(random_graph *r, int n) { return (int)fd_rng_below(&r->rng, r->draw++, (uint64_t)n); }
@@ -110,8 +111,8 @@ static void keep(random_graph *r, fd_val v) {
 }
 
 /* y adds up a function of the last value and one of any, so that most nodes are reached by gradients. */
-static void record(random_graph *r, fd_ctx *ctx, fd_params *params, uint64_t seed, int n) {
-    *r = (random_graph){.rng = {seed, FD_RNG_TEST, 0}, .params = params, .n = n};
+static void record_as(random_graph *r, fd_ctx *ctx, fd_params *params, uint64_t seed, int n, bool store) {
+    *r = (random_graph){.rng = {seed, FD_RNG_TEST, 0}, .params = params, .n = n, .store = store};
     if (fd_graph_new(ctx, &r->g) != FD_OK) fail_msg("%s", ctx->message);
     fd_graph_scope(r->g, "seed %llu", (unsigned long long)seed);
     r->x = fd_graph_input(r->g, "x", (fd_shape){n, 12, 8, 8}, FD_F32);
@@ -127,6 +128,7 @@ static void record(random_graph *r, fd_ctx *ctx, fd_params *params, uint64_t see
     fd_val a = fd_sum_rows(r->g, fd_silu(r->g, r->value[r->nvalues - 1])), b = fd_sum_rows(r->g, some_value(r));
     r->y = fd_add(r->g, a, b, 0.1f, 0.2f);
     r->forward_nodes = r->g->nnode;
+    for (fd_val v = 1; r->store && v < r->g->nval; v++) fd_graph_keep(r->g, v);
     fd_status s = fd_graph_backward(r->g, 1, &r->y, &r->dy, 1, &params, 1, &r->x, &r->dx);
     if (s != FD_OK || !fd_graph_ok(r->g)) fail_msg("seed %llu: %s", (unsigned long long)seed, ctx->message);
     keep(r, r->y);
@@ -137,6 +139,10 @@ static void record(random_graph *r, fd_ctx *ctx, fd_params *params, uint64_t see
             fail_msg("%s", ctx->message);
         fd_params_initialise(params, seed);
     }
+}
+
+static void record(random_graph *r, fd_ctx *ctx, fd_params *params, uint64_t seed, int n) {
+    record_as(r, ctx, params, seed, n, false);
 }
 
 /* ---- running them ---------------------------------------------------------------------------------------------- */
@@ -264,6 +270,62 @@ static void planned_is_unplanned(void **state) {
     for_each_backend(one_plan);
 }
 
+/* What a backward pass makes again has the bits of what it would have kept. */
+static int made_again;
+static void one_fresh(fd_ctx *ctx, const fd_backend *backend, uint64_t seed) {
+    fd_params params;
+    random_graph stored, fresh;
+    fd_params_init(&params);
+    record_as(&stored, ctx, &params, seed, BATCH, true);
+    record_as(&fresh, ctx, &params, seed, BATCH, false);
+    assert_int_equal(fresh.forward_nodes, stored.forward_nodes);
+    made_again += fresh.g->nnode - stored.g->nnode;
+    fd_exec *e = plan(ctx, &stored, backend, NULL, false), *f = plan(ctx, &fresh, backend, NULL, false);
+    result want = run(ctx, &stored, e, -1), got = run(ctx, &fresh, f, fresh.forward_nodes);
+    assert_same_bits(&want, &got, "made again", seed);
+    fd_free(want.p);
+    fd_exec_free(e);
+    fd_exec_free(f);
+    fd_graph_free(stored.g);
+    fd_graph_free(fresh.g);
+    fd_params_free(&params);
+}
+static void made_again_is_stored(void **state) {
+    (void)state;
+    made_again = 0;
+    for_each_backend(one_fresh);
+    assert_true(made_again > 0);
+}
+
+/* Norm, SiLU, convolution, LAYERS times: the backward pass needs what each norm reads, not what it makes. */
+static void a_layer_keeps_one_value(void **state) {
+    (void)state;
+    enum { LAYERS = 12, CHANNELS = 16, SIDE = 8 };
+    fd_ctx ctx = {0};
+    fd_params params;
+    fd_params_init(&params);
+    random_graph r = {.params = &params};
+    assert_int_equal(fd_graph_new(&ctx, &r.g), FD_OK);
+    fd_shape s = {BATCH, CHANNELS, SIDE, SIDE};
+    fd_val x = fd_graph_input(r.g, "x", s, FD_F32), dy = fd_graph_input(r.g, "dy", s, FD_F32), y = x;
+    for (int i = 0; i < LAYERS; i++) {
+        fd_val gamma = new_param(&r, 1, CHANNELS, 0, 0, 1), beta = new_param(&r, 1, CHANNELS, 0, 0, 1);
+        y = fd_group_norm(r.g, y, gamma, beta, 0, FD_NORM_PLAIN, 4, 1e-5f, true);
+        y = fd_conv2d(r.g, y, new_param(&r, 4, CHANNELS, CHANNELS, 3, 0.1), 0, 1, 1);
+    }
+    assert_int_equal(fd_graph_backward(r.g, 1, &y, &dy, 1, &r.params, 0, NULL, NULL), FD_OK);
+    assert_int_equal(fd_params_freeze(&ctx, &params), FD_OK);
+    assert_int_equal(fd_params_need_grads(&ctx, &params), FD_OK);
+    fd_exec *e = plan(&ctx, &r, fd_backend_reference(), NULL, false);
+    /* beside them at most a value, its gradient and the next one; two statistics per norm */
+    size_t value = fd_tensor_bytes(s, FD_F32), all = (LAYERS + 3) * value + 2 * LAYERS * FD_ALIGN;
+    if (fd_exec_summary(e).act_bytes > all)
+        fail_msg("%zu bytes, at most %zu expected", fd_exec_summary(e).act_bytes, all);
+    fd_exec_free(e);
+    fd_graph_free(r.g);
+    fd_params_free(&params);
+}
+
 static double relative(const float *want, const float *got, int64_t n) {
     double err = 0, norm = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -372,6 +434,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slots_never_overlap),
         cmocka_unit_test(planned_is_unplanned),
+        cmocka_unit_test(made_again_is_stored),
+        cmocka_unit_test(a_layer_keeps_one_value),
         cmocka_unit_test(halves_add_up),
         cmocka_unit_test(runs_allocate_nothing),
     };
