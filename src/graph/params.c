@@ -10,7 +10,7 @@ void fd_params_init(fd_params *p) { memset(p, 0, sizeof *p); }
 
 void fd_params_free(fd_params *p) {
     fd_free(p->own);
-    fd_free(p->g);
+    if (!p->g_lent) fd_free(p->g);
     fd_arena_free(&p->arena);
     memset(p, 0, sizeof *p);
 }
@@ -90,6 +90,17 @@ fd_status fd_params_need_grads(fd_ctx *ctx, fd_params *p) {
     if (p->g) return FD_OK;
     p->g = fd_alloc(ctx, fd_mul_size((size_t)p->trained, sizeof(float)));
     return p->g ? FD_OK : FD_E_NOMEM;
+}
+
+fd_status fd_params_borrow_grads(fd_ctx *ctx, fd_params *p, fd_params *lender) {
+    FD_TRY(fd_params_need_grads(ctx, lender));
+    if (p->g == lender->g) return FD_OK;
+    if (p->g || p->trained != lender->trained)
+        return FD_FAIL(ctx, FD_E_SHAPE, "gradients of %lld numbers cannot lie in the memory of %lld", (long long)p->trained,
+                       (long long)lender->trained);
+    p->g = lender->g;
+    p->g_lent = true;
+    return FD_OK;
 }
 
 static void fill_filter(float *w, const fd_init *in) {

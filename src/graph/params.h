@@ -49,6 +49,7 @@ typedef struct fd_params {
     float *w;                     /* [total] weights; owner: this set (or swapped in by fd_params_use) */
     float *own;                   /* what fd_params_free frees */
     float *g;                     /* [trained] gradient accumulators; NULL until fd_params_need_grads */
+    bool g_lent;                  /* another set's: fd_params_borrow_grads */
     uint64_t version;             /* raised by whoever changes w, so that re-laid copies know they are stale */
     bool frozen;
 } fd_params;
@@ -61,6 +62,9 @@ fd_status fd_params_declare(fd_ctx *ctx, fd_params *p, const char *name, int ran
 int fd_params_find(const fd_params *p, const char *name);        /* -1 when absent */
 fd_status fd_params_freeze(fd_ctx *ctx, fd_params *p);           /* lays out, allocates w (zeroed) */
 fd_status fd_params_need_grads(fd_ctx *ctx, fd_params *p);       /* allocates g once, zeroed */
+/* Uses the lender's g, for sets of which only one gathers gradients at a time. Same layout, before need_grads of p; the
+ * lender lives longer or p is not run any more. SHAPE error otherwise. */
+fd_status fd_params_borrow_grads(fd_ctx *ctx, fd_params *p, fd_params *lender);
 /* Fills every tensor by its initialiser from Philox(seed, FD_RNG_INIT, hash of the name). */
 void fd_params_initialise(fd_params *p, uint64_t seed);
 void fd_params_touch(fd_params *p);                              /* the weights changed */

@@ -36,10 +36,10 @@ void fd_distill_progress_free(fd_distill_progress *p) {
     *p = (fd_distill_progress){0};
 }
 
-static fd_status clear_gradients(fd_ctx *ctx, const fd_distill_nets *nets, fd_updater *u) {
+static fd_status clear_gradients(fd_ctx *ctx, const fd_distill_nets *nets, fd_updater *u, bool student) {
     for (int k = 0; k < FD_TRAINED_NETS; k++) {
         fd_net *net = trained_net(nets, k);
-        if (net) FD_TRY(fd_updater_clear(ctx, u, &net->params));
+        if (net && (k == FD_STUDENT) == student) FD_TRY(fd_updater_clear(ctx, u, &net->params));
     }
     return FD_OK;
 }
@@ -115,7 +115,7 @@ fd_status fd_distill_iterate(fd_ctx *ctx, fd_distiller *d, const fd_distill_meth
                              const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out) {
     *out = (fd_iteration){.was_student = iteration % m->freq == 0, .clip = 1};
     p->updater.device = fd_distiller_device(d);
-    FD_TRY(clear_gradients(ctx, nets, &p->updater));
+    FD_TRY(clear_gradients(ctx, nets, &p->updater, out->was_student));
     fd_status s = out->was_student ? student_step(ctx, d, m, nets, p, b, pairs, optimiser, ema_beta, out)
                                    : critic_step(ctx, d, nets, p, b, optimiser, ema_beta, out);
     if (s == FD_OK && out->skipped)
@@ -128,7 +128,7 @@ fd_status fd_distill_approach(fd_ctx *ctx, fd_distiller *d, const fd_distill_met
                               const fd_adam optimiser[FD_TRAINED_NETS], const double *ema_beta, fd_iteration *out) {
     *out = (fd_iteration){.was_student = true, .clip = 1};
     p->updater.device = fd_distiller_device(d);
-    FD_TRY(clear_gradients(ctx, nets, &p->updater));
+    FD_TRY(clear_gradients(ctx, nets, &p->updater, true));
     FD_TRY(fd_distiller_regress(ctx, d, &pairs->b, pairs->target, 1, &out->pairs));
     FD_TRY(update_student(ctx, d, m, nets, p, optimiser, ema_beta, isfinite(out->pairs), out));
     return out->skipped ? fd_distiller_find_nonfinite(ctx, d, true, &out->culprit_scope, &out->culprit_op) : FD_OK;

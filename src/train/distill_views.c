@@ -79,6 +79,8 @@ fd_status fd_distill_views_open(fd_ctx *ctx, const fd_distiller_spec *spec, cons
     FD_TRY(open_student(ctx, spec, nets->student, &w->student));
     FD_TRY(open_teacher(ctx, spec, nets, w));
     FD_TRY(open_critic(ctx, spec, nets, r1, w));
+    /* An iteration trains the student or its critics; the memory of one gradient is enough for both. */
+    FD_TRY(fd_params_borrow_grads(ctx, &nets->fake->params, &nets->student->params));
     return open_fake(ctx, spec, nets->fake, w);
 }
 

@@ -70,7 +70,8 @@ fd_status fd_distill_heads(fd_ctx *ctx, const fd_net *teacher, uint64_t seed, fd
 
 typedef struct fd_distiller fd_distiller;
 
-/* SHAPE and ARG errors when the nets do not belong together. Makes the gradient arrays of student, fake and heads. */
+/* SHAPE and ARG errors when the nets do not belong together. Makes the gradient arrays: one that student and fake score share,
+ * and the heads'. */
 fd_status fd_distiller_new(fd_ctx *ctx, const fd_distiller_spec *spec, const fd_distill_nets *nets, fd_distiller **out);
 void fd_distiller_free(fd_distiller *d);
 
