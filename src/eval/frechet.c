@@ -2,6 +2,7 @@
 
 #include <lapacke.h>
 #include <math.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "eval/blas.h"
@@ -21,28 +22,48 @@ static fd_status check(fd_ctx *ctx, const char *which, int d, const double *mu, 
     return FD_OK;
 }
 
-/* Eigenvalues of the symmetric a [d][d] (lower triangle) into w; 'V' leaves the eigenvectors in the columns of a. */
-static fd_status eigen(fd_ctx *ctx, char job, int d, double *a, double *w) {
-    int info = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, job, 'L', d, a, d, w);
+/* L [d][rank] with L L^T = sigma (lower triangle), rows of sigma in any order: Cholesky with pivots, the largest first, until
+ * what is left is rounding. t [d][d], pivot [d] scratch. */
+static fd_status factor(fd_ctx *ctx, int d, const double *sigma, double *t, int *pivot, double *l, int *rank) {
+    const size_t n = (size_t)d;
+    memcpy(t, sigma, n * n * sizeof *t);
+    /* LAPACK's columns are our rows, so its upper triangle is our lower one. A negative tolerance: d eps max(diagonal). */
+    if (LAPACKE_dpstrf(LAPACK_COL_MAJOR, 'U', d, t, d, pivot, rank, -1) < 0)
+        return FD_FAIL(ctx, FD_E_NUMERIC, "Fréchet distance: a %d x %d covariance has no triangular factor (LAPACK dpstrf)", d, d);
+    const size_t r = (size_t)*rank;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < r; k++) l[(size_t)(pivot[i] - 1) * r + k] = k <= i ? t[i * n + k] : 0;
+    return FD_OK;
+}
+
+/* Eigenvalues of the symmetric a [d][d] (lower triangle), which is overwritten, into w. */
+static fd_status eigenvalues(fd_ctx *ctx, int d, double *a, double *w) {
+    int info = d ? LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'N', 'L', d, a, d, w) : 0;
     if (info == 0) return FD_OK;
     return FD_FAIL(ctx, FD_E_NUMERIC, "Fréchet distance: eigenvalues of a %d x %d covariance did not converge "
                    "(LAPACK dsyevd %d)", d, d, info);
 }
 
-/* a: S1 on entry. t, u [d][d], w [d] scratch. *trace = tr (S1^1/2 S2 S1^1/2)^1/2. */
-static fd_status cross_trace(fd_ctx *ctx, int d, double *a, const double *s2, double *t, double *u, double *w,
-                             double *trace) {
-    size_t n = (size_t)d;
-    FD_TRY(eigen(ctx, 'V', d, a, w));
-    /* With S1 = V W V^T the matrix W^1/2 V^T S2 V W^1/2 has the eigenvalues wanted, one product earlier. */
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < n; k++) a[i * n + k] *= sqrt(fmax(w[k], 0));
-    cblas_dsymm(CblasRowMajor, CblasLeft, CblasLower, d, d, 1, s2, d, a, d, 0, t, d);
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, d, d, d, 1, a, d, t, d, 0, u, d);
+/* *trace = tr (S1^1/2 S2 S1^1/2)^1/2, the sum of the roots of the eigenvalues of L^T S L, L L^T = one of the two and S the other. Of
+ * the smaller rank is L: so no eigenvalue is zero but for rounding, whose root would be large. And the pivots put the large
+ * numbers first, from where the solver finds small eigenvalues to their own precision. a, b, t [d][d], w [d], pivot [d] scratch. */
+static fd_status cross_trace(fd_ctx *ctx, int d, const double *s1, const double *s2, double *a, double *b, double *t, double *w,
+                             int *pivot, double *trace) {
+    int rank1, rank2;
+    FD_TRY(factor(ctx, d, s1, t, pivot, a, &rank1));
+    FD_TRY(factor(ctx, d, s2, t, pivot, b, &rank2));
+    const bool first = rank1 <= rank2;
+    const int r = first ? rank1 : rank2;
+    const size_t n = (size_t)r;
+    const double *l = first ? a : b;
+    double *u = first ? b : a;
+    *trace = 0;
+    if (!r) return FD_OK;
+    cblas_dsymm(CblasRowMajor, CblasLeft, CblasLower, d, r, 1, first ? s2 : s1, d, l, r, 0, t, r);
+    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, r, r, d, 1, l, r, t, r, 0, u, r);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < i; k++) u[i * n + k] = 0.5 * (u[i * n + k] + u[k * n + i]);
-    FD_TRY(eigen(ctx, 'N', d, u, w));
-    *trace = 0;
+    FD_TRY(eigenvalues(ctx, r, u, w));
     for (size_t i = 0; i < n; i++) *trace += sqrt(fmax(w[i], 0));
     return FD_OK;
 }
@@ -55,13 +76,13 @@ fd_status fd_frechet(fd_ctx *ctx, int d, const double *mu1, const double *sigma1
     size_t n = (size_t)d, square = n * n;
     fd_arena arena = {0};
     double *a = fd_arena_alloc(ctx, &arena, square * sizeof *a), *t = fd_arena_alloc(ctx, &arena, square * sizeof *t);
-    double *u = fd_arena_alloc(ctx, &arena, square * sizeof *u), *w = fd_arena_alloc(ctx, &arena, n * sizeof *w);
+    double *b = fd_arena_alloc(ctx, &arena, square * sizeof *b), *w = fd_arena_alloc(ctx, &arena, n * sizeof *w);
+    int *pivot = fd_arena_alloc(ctx, &arena, n * sizeof *pivot);
     double cross = 0, spread = 0, shift = 0;
     fd_status s = FD_E_NOMEM;
-    if (a && t && u && w) {
-        for (size_t i = 0; i < square; i++) a[i] = sigma1[i];
+    if (a && b && t && w && pivot) {
         int before = fd_blas_fix(FD_BLAS_THREADS);
-        s = cross_trace(ctx, d, a, sigma2, t, u, w, &cross);
+        s = cross_trace(ctx, d, sigma1, sigma2, a, b, t, w, pivot, &cross);
         fd_blas_restore(before);
     }
     fd_arena_free(&arena);

@@ -140,9 +140,9 @@ static void frechet_closed_form(void **state) {
             r2[i] += q[i / 3 * 3 + k] * b[k] * q[i % 3 * 3 + k];
         }
     assert_int_equal(fd_frechet(&ctx, 3, m1, r1, m2, r2, &f), FD_OK);
-    near(f.distance, want, 1e-6);                             /* singular: sqrt(machine epsilon) */
+    near(f.distance, want, 1e-6);                             /* each lacks a direction of the other: sqrt(machine epsilon) */
     assert_int_equal(fd_frechet(&ctx, 3, m1, r1, m1, r1, &f), FD_OK);
-    near(f.distance, 0, 1e-6);
+    near(f.distance, 0, 1e-12);
     assert_true(f.distance >= 0);
     s1[4] = NAN;
     assert_int_equal(fd_frechet(&ctx, 3, m1, s1, m2, s2, &f), FD_E_NUMERIC);
@@ -163,7 +163,14 @@ static void frechet_rank_deficient(void **state) {
     assert_int_equal(fd_frechet(&ctx, D, mu, sigma[0], mu2, other[0], &f), FD_OK);
     assert_int_equal(fd_frechet(&ctx, D, mu2, other[0], mu, sigma[0], &g), FD_OK);
     assert_true(isfinite(f.distance) && f.distance > 0);
-    near(f.distance, g.distance, 1e-5);
+    near(f.distance, g.distance, 1e-12);
+    /* The identity and a line: (sqrt 1 - sqrt 3)^2 along it, 1 in each of the others. */
+    memset(sigma, 0, sizeof sigma);
+    for (int i = 0; i < D; i++) sigma[i][i] = 1;
+    for (int i = 0; i < D; i++)
+        for (int k = 0; k < D; k++) other[i][k] = 3.0 / D;
+    assert_int_equal(fd_frechet(&ctx, D, mu, sigma[0], mu, other[0], &f), FD_OK);
+    near(f.distance, pow(1 - sqrt(3), 2) + D - 1, 1e-12);
 }
 
 static double kid_loops(float a[][D], int n, float b[][D], int m) {
