@@ -1,4 +1,4 @@
-/* backend_cuda.c — the first NVIDIA GPU: its memory, its one stream, recordings, and the table of kernels. The only caller of
+/* backend_cuda.c — one NVIDIA GPU, the first, or of several ranks to each its own: its memory, its one stream, recordings, and the table of kernels. The only caller of
  * cudaMalloc.
  *
  * The CUDA runtime is linked statically and looks for the driver when it is first asked: a machine without one runs the
@@ -6,13 +6,16 @@
  */
 #include <pthread.h>
 
+#include "comm/comm.h"
 #include "cuda/conv.h"
 #include "cuda/cuda.h"
 #include "cuda/optim.h"
 
 static cudaStream_t stream;
+static int gpus;
 
 cudaStream_t fd_cuda_stream(void) { return stream; }
+int fd_cuda_count(void) { return gpus; }
 
 fd_status fd_cuda_check(fd_ctx *ctx, cudaError_t e, const char *what) {
     if (e == cudaSuccess) return FD_OK;
@@ -91,7 +94,7 @@ static const char *describe(void) {
 }
 
 static const fd_device device = {allocate, release,  zero,   put,    get,           wait,
-                                 record,   recorded, replay, forget, &fd_cuda_flat, describe};
+                                 record,   recorded, replay, forget, fd_cuda_sum, &fd_cuda_flat, describe};
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
@@ -118,8 +121,10 @@ static fd_status open_device(fd_ctx *ctx) {
         return FD_FAIL(ctx, FD_E_UNSUPPORTED, "no GPU can be used here: %s",
                        e != cudaSuccess ? cudaGetErrorString(e) : "the driver found none");
     }
-    FD_TRY(fd_cuda_check(ctx, cudaSetDevice(0), "opening"));
-    FD_TRY(fd_cuda_check(ctx, cudaGetDeviceProperties(&prop, 0), "asking"));
+    const int mine = ctx->comm ? ctx->comm->place % count : 0;
+    gpus = count;
+    FD_TRY(fd_cuda_check(ctx, cudaSetDevice(mine), "opening"));
+    FD_TRY(fd_cuda_check(ctx, cudaGetDeviceProperties(&prop, mine), "asking"));
     if (prop.major < 8)
         return FD_FAIL(ctx, FD_E_UNSUPPORTED, "%s has compute capability %d.%d; 8.0 or newer is needed", prop.name, prop.major,
                        prop.minor);

@@ -27,6 +27,10 @@ extern "C" {
 
 /* The stream of all kernels and copies; made when the device is opened. */
 cudaStream_t fd_cuda_stream(void);
+/* fd_device's sum (nccl.c). */
+fd_status fd_cuda_sum(fd_ctx *ctx, float *x, int64_t n, bool *done);
+/* GPUs that this process may use; 0 before the device is opened. */
+int fd_cuda_count(void);
 /* DEVICE with the runtime's words when e is an error. */
 fd_status fd_cuda_check(fd_ctx *ctx, cudaError_t e, const char *what);
 /* After launches: an error here means a wrong launch, or one of an earlier kernel that showed up now. */

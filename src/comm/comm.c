@@ -21,27 +21,27 @@ static const fd_transport *const built_in = NULL;
 
 const char *fd_comm_transport(void) { return built_in ? built_in->name : NULL; }
 
-/* The first of the variables that is there as a count. */
-static int count_from(const char *const *names, int n, int otherwise) {
+/* The first of the variables that is there as a number of at least `least`. */
+static int number_from(const char *const *names, int n, int least, int otherwise) {
     for (int i = 0; i < n; i++) {
         const char *text = getenv(names[i]);
-        int value = text ? atoi(text) : 0;
-        if (value > 0) return value;
+        if (text && *text >= '0' && *text <= '9' && atoi(text) >= least) return atoi(text);
     }
     return otherwise;
 }
 
 int fd_comm_launched(void) {
     static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
-    int n = count_from(names, (int)FD_COUNT(names), 1);
+    int n = number_from(names, (int)FD_COUNT(names), 1, 1);
     /* srun tells its size to everybody, but only those it starts for MPI have a rank among PMIx's. */
     static const char *const slurm[] = {"SLURM_STEP_NUM_TASKS"};
-    return n == 1 && getenv("PMIX_RANK") ? count_from(slurm, 1, 1) : n;
+    return n == 1 && getenv("PMIX_RANK") ? number_from(slurm, 1, 1, 1) : n;
 }
 
 fd_status fd_comm_open(fd_ctx *ctx, fd_comm **out) {
     static fd_comm one;
     static const char *const local[] = {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"};
+    static const char *const place[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"};
     int launched = fd_comm_launched();
     *out = NULL;
     if (launched == 1) return FD_OK;
@@ -53,7 +53,8 @@ fd_status fd_comm_open(fd_ctx *ctx, fd_comm **out) {
     if (one.size != launched)
         return FD_FAIL(ctx, FD_E_UNSUPPORTED, "the launcher started %d ranks, but Open MPI knows of %d: start fdistill with the "
                        "mpirun of the Open MPI it was built with", launched, one.size);
-    one.local = count_from(local, (int)FD_COUNT(local), one.size);
+    one.local = number_from(local, (int)FD_COUNT(local), 1, one.size);
+    one.place = number_from(place, (int)FD_COUNT(place), 0, one.rank % one.local);
     *out = &one;
     return FD_OK;
 }

@@ -15,7 +15,7 @@
 struct fd_transport;
 typedef struct fd_comm {
     int rank, size;
-    int local;                            /* ranks on this machine */
+    int local, place;                     /* ranks on this machine; this one's number among them */
     const struct fd_transport *way;
 } fd_comm;
 

@@ -1,5 +1,5 @@
-/* transport.h — what a library has to offer so that ranks can work over it. One of them so far (mpi.c); NCCL, for gradients
- * that lie on GPUs, would be the second.
+/* transport.h — what a library has to offer so that ranks can work over it. One of them (mpi.c); what lies on
+ * GPUs is summed by NCCL where that is there (cuda/nccl.c), which meets over this.
  *
  * Counts are ints because MPI's are: comm.c cuts what is longer. All functions are called by every rank, bring by two.
  */

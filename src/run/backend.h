@@ -31,6 +31,9 @@ typedef struct fd_device {
     fd_status (*recorded)(fd_ctx *ctx, void **tape);
     fd_status (*replay)(fd_ctx *ctx, void *tape);
     void (*forget)(void *tape);
+    /* x [n] on the device becomes the sum over the ranks, queued like a kernel; *done false, on all ranks, where that is not possible
+     * here: then it has to go through the host. Called by every rank. */
+    fd_status (*sum)(fd_ctx *ctx, float *x, int64_t n, bool *done);
     const fd_flat *flat;
     const char *(*describe)(void);      /* the device and its libraries, for reports */
 } fd_device;

@@ -103,9 +103,9 @@ static fd_status compare_ranks(fd_ctx *ctx, const fd_job *job) {
 
 static fd_status save_state(fd_ctx *ctx, fd_job *job, const char *fixed) {
     char path[4096];
+    FD_TRY(fd_twins_to_host(ctx));      /* every rank's, for they are compared */
     FD_TRY(compare_ranks(ctx, job));
     if (!fd_comm_first(ctx)) return FD_OK;
-    FD_TRY(fd_twins_to_host(ctx));
     FD_TRY(fd_run_file(ctx, &job->run, path, STATE_NAME, kimg_of(job)));
     FD_TRY(fd_state_save(ctx, &job->state, path, fixed));
     drop_old_states(job);

@@ -54,9 +54,15 @@ fd_status fd_updater_clear(fd_ctx *ctx, fd_updater *u, fd_params *p) {
 
 fd_status fd_updater_sum(fd_ctx *ctx, fd_updater *u, fd_params *p) {
     if (!ctx->comm) return FD_OK;
-    if (u->device)
-        return FD_FAIL(ctx, FD_E_UNSUPPORTED, "several ranks train on the CPU only: gradients on a GPU would need NCCL");
-    return fd_comm_sum_f32(ctx, p->g, p->trained);
+    if (!u->device) return fd_comm_sum_f32(ctx, p->g, p->trained);
+    fd_twin *g;
+    bool done;
+    FD_TRY(hold(ctx, u, p->g, p->trained, &g));
+    FD_TRY(u->device->sum(ctx, g->p, p->trained, &done));
+    if (done) return FD_OK;
+    FD_TRY(u->device->get(ctx, p->g, g->p, g->bytes));
+    FD_TRY(fd_comm_sum_f32(ctx, p->g, p->trained));
+    return u->device->put(ctx, g->p, p->g, g->bytes);
 }
 
 fd_status fd_updater_measure(fd_ctx *ctx, fd_updater *u, const fd_range *range, int n, fd_params *p, fd_grad_stats *out) {

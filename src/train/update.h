@@ -23,7 +23,7 @@ void fd_updater_close(fd_updater *u);      /* before the blocks are freed */
 
 /* g = 0 */
 fd_status fd_updater_clear(fd_ctx *ctx, fd_updater *u, fd_params *p);
-/* g becomes the sum over the ranks (comm/comm.h). UNSUPPORTED where gradients lie on a device. */
+/* g becomes the sum over the ranks (comm/comm.h): on a device by its own library, or else through g. */
 fd_status fd_updater_sum(fd_ctx *ctx, fd_updater *u, fd_params *p);
 /* fd_grad_measure of g */
 fd_status fd_updater_measure(fd_ctx *ctx, fd_updater *u, const fd_range *range, int n, fd_params *p, fd_grad_stats *out);

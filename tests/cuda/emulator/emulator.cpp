@@ -294,7 +294,8 @@ struct emulated_graph {
 static cudaError_t not_while_recording() { return recording ? last = cudaErrorStreamCaptureUnsupported : cudaSuccess; }
 
 cudaError_t cudaGetDeviceCount(int *count) {
-    *count = getenv("EMULATOR_NO_DEVICE") ? 0 : 1;
+    const char *several = getenv("EMULATOR_DEVICES");
+    *count = getenv("EMULATOR_NO_DEVICE") ? 0 : several ? atoi(several) : 1;
     return *count ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
