@@ -14,8 +14,8 @@ typedef struct {
     fd_graph *g;
     int nval, start;        /* what there was before any clone; first node of the backward pass */
     bool *read;             /* the backward pass reads this value of the forward pass */
-    size_t *extra;          /* bytes to keep for making it again; SIZE_MAX: cannot be; 0 and !known: not looked at yet */
-    bool *known;
+    bool *known;            /* it can be made again */
+    size_t *extra;          /* ... if these bytes are kept beside what the backward pass reads anyway */
     fd_val *again;          /* its second copy */
 } recomputer;
 
