@@ -1,5 +1,5 @@
-/* backend_cuda.c — one NVIDIA GPU, the first, or of several ranks to each its own: its memory, its one stream, recordings, and the table of kernels. The only caller of
- * cudaMalloc.
+/* backend_cuda.c — one NVIDIA GPU, the first, or of several ranks to each its own: its memory, its one stream, recordings, and
+ * the table of kernels. The only caller of cudaMalloc.
  *
  * The CUDA runtime is linked statically and looks for the driver when it is first asked: a machine without one runs the
  * same program and is told so here.

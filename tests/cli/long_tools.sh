@@ -33,6 +33,8 @@ student=long/js-seed0-64-2-3/network-snapshot-000000.safetensors
 cp "$student" before.safetensors
 tool long_run "$@"
 same before.safetensors "$student"
+tool long_run "$@" --divergence kl      # from the same start
+[ -s long/kl-seed0-64-2-3/network-snapshot-000000.safetensors ] || bad "tools/long_run left no student of kl"
 wrong long_run "wants a whole number" --seed x
 
 mkdir table
