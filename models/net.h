@@ -16,6 +16,7 @@ typedef struct fd_net_meta {
     char kind[16];                /* "teacher", "student", "fake", "heads", "classifier" */
     char title[128], date[32], licence[256];
     char data[256];               /* what it was trained on: name and digest of the set */
+    char crop[96];                /* how its pictures were cut: names of transforms (io/transform.h) */
     char parent[65];              /* digest of the network it started from */
     double sigma_min, sigma_max, rho;
     double sigma_init;            /* students: the noise level of the single step */

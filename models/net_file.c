@@ -17,6 +17,7 @@ static const meta_row rows[] = {
     ROW("fdistill.sigma_max", REAL, sigma_max),   ROW("fdistill.rho", REAL, rho),
     ROW("fdistill.sigma_init", REAL, sigma_init), ROW("fdistill.ema_kind", TEXT, ema_kind),
     ROW("fdistill.ema", REAL, ema),               ROW("fdistill.images", INTEGER, images),
+    ROW("fdistill.crop", TEXT, crop),
     ROW("modelspec.title", TEXT, title),          ROW("modelspec.date", TEXT, date),
     ROW("modelspec.license", TEXT, licence),
 };

@@ -145,6 +145,7 @@ static void print_stats(const fd_dataset *d, const set_stats *t) {
     for (int c = 0; c < d->c; c++)
         printf("%-9s mean %.3f, deviation %.3f  (%.4f, %.4f in [-1, 1])\n", d->c == 1 ? "gray" : names[c], t->mean[c],
                t->std[c], t->mean[c] / 127.5 - 1, t->std[c] / 127.5);
+    if (*d->crop) printf("crop      %s\n", d->crop);
     printf("digest    %s\n", t->digest);
 }
 
@@ -159,10 +160,10 @@ static fd_status print_stats_json(fd_ctx *ctx, fd_arena *arena, const fd_dataset
         classes = json_array();
         for (int i = 0; i < t->classes; i++) json_array_append_new(classes, json_integer(t->of_class[i]));
     }
-    json_t *o = json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:s}", "name", d->name, "images",
+    json_t *o = json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:s, s:s}", "name", d->name, "images",
                           (json_int_t)d->n, "width", d->w, "height", d->h, "channels", d->c, "label_dim",
-                          d->label_dim, "classes", classes, "files", files, "mean", mean, "std", std, "digest",
-                          t->digest);
+                          d->label_dim, "classes", classes, "files", files, "mean", mean, "std", std, "crop", d->crop,
+                          "digest", t->digest);
     char *text = o ? fd_json_dump(ctx, arena, o, 2) : NULL;
     json_decref(o);
     if (!text) return FD_FAIL(ctx, FD_E_FORMAT, "%s: the name cannot be written as JSON", d->path);

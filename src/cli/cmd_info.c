@@ -53,6 +53,7 @@ static fd_status show_network(fd_ctx *ctx, const char *path, const fd_net *net, 
     if (m->images > 0) printf("%-12s %lld images\n", "trained on", (long long)m->images);
     if (m->ema_kind[0]) printf("%-12s %s %g\n", "average", m->ema_kind, m->ema);
     line("data", m->data);
+    line("crop", m->crop);
     line("parent", m->parent);
     line("date", m->date);
     line("licence", m->licence);
@@ -157,6 +158,7 @@ static fd_status show_reference(fd_ctx *ctx, const char *path) {
         line("resize", r.from.resize);
         line("uint8", r.from.uint8_rule);
         line("codec", r.from.codec);
+        line("crop", r.from.crop);
         line("made by", r.from.tool);
     } else printf("%-12s unknown: the file does not say\n", "made from");
     fd_reference_free(&r);

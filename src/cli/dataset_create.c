@@ -1,25 +1,24 @@
-/* fdistill dataset create — the procedural sprites, or an EDM zip from a folder or zip of pictures. */
+/* fdistill dataset create — the procedural sprites, or an EDM zip from pictures or arrays. */
 #include "cli/dataset_create.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <omp.h>
 
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "cli/args.h"
 #include "io/dataset.h"
-#include "io/image.h"
-#include "io/resize.h"
 #include "io/sprites.h"
-
-enum { TRANSFORM_NONE, TRANSFORM_SCALE, TRANSFORM_CENTER_CROP };
-static const char *const transforms[] = {"none", "scale", "center-crop", NULL};
+#include "io/transform.h"
 
 typedef struct {
-    const char *dest, *source;
+    const char *dest, *source, *resolution;
     int64_t num, max_size;
     uint64_t seed;
-    int resolution, transform;
+    int width, height, transform;        /* 0: not given */
     bool labels;
 } create_options;
 
@@ -33,14 +32,14 @@ static fd_status stopped(fd_ctx *ctx, const create_options *o) {
 
 static fd_status draw_sprites(fd_ctx *ctx, const create_options *o, fd_arena *a, fd_dataset_writer *w,
                               fd_progress *bar) {
-    size_t bytes = (size_t)3 * (size_t)o->resolution * (size_t)o->resolution;
+    size_t bytes = (size_t)3 * (size_t)o->width * (size_t)o->width;
     uint8_t *images;
     int32_t drawn[CHUNK];
     int labels[CHUNK];
     FD_NEW(ctx, a, images, CHUNK * bytes);
     for (int64_t at = 0; at < o->num; at += CHUNK) {
         int n = (int)(o->num - at < CHUNK ? o->num - at : CHUNK);
-        FD_TRY(fd_sprites(ctx, o->seed, (uint64_t)at, n, o->resolution, images, drawn));
+        FD_TRY(fd_sprites(ctx, o->seed, (uint64_t)at, n, o->width, images, drawn));
         for (int i = 0; i < n; i++) labels[i] = drawn[i];
         FD_TRY(fd_dataset_add_many(ctx, w, images, o->labels ? labels : NULL, n));
         fd_progress_update(bar, at + n, NULL);
@@ -53,8 +52,9 @@ static fd_status create_sprites(fd_ctx *ctx, create_options *o) {
     fd_dataset_writer *w;
     fd_progress bar;
     fd_arena a = {0};
-    if (!o->resolution) o->resolution = FD_SPRITE_RESOLUTION;
-    FD_TRY(fd_dataset_create(ctx, o->dest, 3, o->resolution, o->resolution, &w));
+    if (!o->width) o->width = o->height = FD_SPRITE_RESOLUTION;
+    if (o->width != o->height) return FD_FAIL(ctx, FD_E_ARG, "--resolution: sprites are square");
+    FD_TRY(fd_dataset_create(ctx, o->dest, 3, o->width, o->width, &w));
     fd_progress_start(ctx, &bar, "drawing", "images", o->num);
     fd_status s = draw_sprites(ctx, o, &a, w, &bar);
     fd_arena_free(&a);
@@ -63,73 +63,102 @@ static fd_status create_sprites(fd_ctx *ctx, create_options *o) {
         fd_dataset_abandon(w);
         return s;
     }
-    FD_TRY(fd_dataset_commit(ctx, w));
-    printf("%s: %lld sprites of %d x %d in %d classes, seed %llu\n", o->dest, (long long)o->num, o->resolution,
-           o->resolution, FD_SPRITE_CLASSES, (unsigned long long)o->seed);
+    FD_TRY(fd_dataset_commit(ctx, w, "none"));
+    printf("%s: %lld sprites of %d x %d in %d classes, seed %llu\n", o->dest, (long long)o->num, o->width,
+           o->width, FD_SPRITE_CLASSES, (unsigned long long)o->seed);
     return FD_OK;
 }
 
 /* ---- from pictures --------------------------------------------------------------------------------------------- */
 
-/* The transform of one picture; *image is replaced. */
-static fd_status transform(fd_ctx *ctx, const create_options *o, const char *name, fd_image *image) {
-    fd_image next;
-    if (o->transform == TRANSFORM_CENTER_CROP && image->w != image->h) {
-        FD_TRY(fd_image_centre_square(ctx, image, &next));
-        fd_image_free(image);
-        *image = next;
-    }
-    if (o->transform != TRANSFORM_NONE && o->resolution && (image->w != o->resolution || image->h != o->resolution)) {
-        FD_TRY(fd_image_resize(ctx, image, o->resolution, o->resolution, &next));
-        fd_image_free(image);
-        *image = next;
-    }
-    if (image->w != image->h)
-        return FD_FAIL(ctx, FD_E_FORMAT, "%s: %d x %d is not square; use --transform center-crop --resolution N",
-                       name, image->w, image->h);
-    return FD_OK;
-}
+/* A picture on its way into the set. */
+typedef struct {
+    fd_image image;
+    bool left_out, changed;
+    fd_ctx result;
+} slot;
 
 typedef struct {
     fd_dataset_writer *w;
     int c, side;
-    uint8_t *chw;
+    int64_t n, left_out, changed;
+    slot *slot;                   /* [SLOTS] */
+    uint8_t *chw;                 /* of the pictures of all slots */
+    int *labels;
 } destination;
 
-static fd_status add_picture(fd_ctx *ctx, const create_options *o, fd_arena *a, const fd_dataset *d, int64_t i,
-                             destination *to) {
-    const char *name = fd_dataset_image_name(d, i);
-    fd_image image = {0};
-    FD_TRY(fd_dataset_image(ctx, d, i, &image));
-    fd_status s = transform(ctx, o, name, &image);
-    if (s == FD_OK && !to->w) {
-        to->c = image.c;
-        to->side = image.w;
-        to->chw = fd_arena_alloc(ctx, a, (size_t)image.c * (size_t)image.w * (size_t)image.h);
-        s = to->chw ? fd_dataset_create(ctx, o->dest, image.c, image.h, image.w, &to->w) : FD_E_NOMEM;
+enum { SLOTS = 64 };
+
+static void bring(const create_options *o, const fd_dataset *d, int64_t i, slot *s) {
+    fd_clear(&s->result);
+    s->left_out = s->changed = false;
+    if (fd_dataset_image(&s->result, d, i, &s->image) != FD_OK) return;
+    int w = s->image.w, h = s->image.h;
+    const uint8_t *p = s->image.p;
+    fd_transform_image(&s->result, o->transform, o->width, o->height, &s->image, &s->left_out);
+    s->changed = s->image.p != p;
+    if (s->result.code == FD_OK && s->image.w != s->image.h && !s->left_out)
+        FD_FAIL(&s->result, FD_E_FORMAT, "%s: %d x %d is not square; use --transform center-crop --resolution N",
+                fd_dataset_image_name(d, i), w, h);
+}
+
+/* The pictures of `count` slots, in order, into the set; the first picture decides on size and colours. */
+static fd_status add_slots(fd_ctx *ctx, const create_options *o, fd_arena *a, const fd_dataset *d, int64_t first, int count,
+                           destination *to) {
+    int kept = 0;
+    for (int k = 0; k < count; k++) {
+        const slot *s = &to->slot[k];
+        const fd_image *m = &s->image;
+        if (s->result.code != FD_OK) return FD_FAIL(ctx, s->result.code, "%s", s->result.message);
+        to->left_out += s->left_out;
+        to->changed += s->changed && !s->left_out;
+        if (s->left_out) continue;
+        if (!to->w) {
+            to->c = m->c;
+            to->side = m->w;
+            FD_NEW(ctx, a, to->chw, fd_mul_size(SLOTS, (size_t)m->c * (size_t)m->w * (size_t)m->h));
+            FD_TRY(fd_dataset_create(ctx, o->dest, m->c, m->h, m->w, &to->w));
+        }
+        if (m->c != to->c || m->w != to->side)
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: %d x %d with %d channel%s, but the first has %d x %d with %d%s",
+                           fd_dataset_image_name(d, first + k), m->w, m->h, m->c, m->c > 1 ? "s" : "", to->side, to->side, to->c,
+                           m->c == to->c ? "; use --transform scale --resolution N"
+                                         : "; --transform center-crop --resolution N makes all of them RGB");
+        fd_image_to_chw(m, to->chw + (size_t)kept * (size_t)m->c * (size_t)m->w * (size_t)m->h);
+        to->labels[kept++] = o->labels ? fd_dataset_class(d, first + k) : -1;
     }
-    if (s == FD_OK && (image.c != to->c || image.w != to->side))
-        s = FD_FAIL(ctx, FD_E_FORMAT, "%s: %d x %d with %d channel%s, but the first has %d x %d with %d%s", name,
-                    image.w, image.h, image.c, image.c > 1 ? "s" : "", to->side, to->side, to->c,
-                    image.c == to->c ? "; use --transform scale --resolution N" : "");
-    if (s == FD_OK) {
-        fd_image_to_chw(&image, to->chw);
-        s = fd_dataset_add(ctx, to->w, to->chw, o->labels ? fd_dataset_class(d, i) : -1);
-    }
-    fd_image_free(&image);
-    return s;
+    to->n += kept;
+    return kept ? fd_dataset_add_many(ctx, to->w, to->chw, to->labels, kept) : FD_OK;
 }
 
 static fd_status convert(fd_ctx *ctx, const create_options *o, fd_arena *a, const fd_dataset *d, destination *to) {
+    int threads = ctx->threads > 0 ? ctx->threads : omp_get_max_threads();
+    fd_status s = FD_OK;
     fd_progress bar;
+    FD_NEW(ctx, a, to->slot, SLOTS);
+    FD_NEW(ctx, a, to->labels, SLOTS);
     fd_progress_start(ctx, &bar, "converting", "images", d->n);
-    for (int64_t i = 0; i < d->n; i++) {
-        FD_TRY(add_picture(ctx, o, a, d, i, to));
-        fd_progress_update(&bar, i + 1, NULL);
-        if (fd_interrupted()) return stopped(ctx, o);
+    for (int64_t at = 0; at < d->n && s == FD_OK; at += SLOTS) {
+        int count = (int)(d->n - at < SLOTS ? d->n - at : SLOTS);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+        for (int k = 0; k < count; k++) bring(o, d, at + k, &to->slot[k]);
+        s = add_slots(ctx, o, a, d, at, count, to);
+        for (int k = 0; k < count; k++) fd_image_free(&to->slot[k].image);
+        fd_progress_update(&bar, at + count, NULL);
+        if (s == FD_OK && fd_interrupted()) s = stopped(ctx, o);
     }
     fd_progress_end(&bar);
-    return FD_OK;
+    if (s == FD_OK && !to->w)
+        s = FD_FAIL(ctx, FD_E_FORMAT, "%s: all %lld pictures are smaller than --resolution %dx%d", o->source, (long long)d->n,
+                    o->width, o->height);
+    return s;
+}
+
+/* What is known of the result: nothing was done, or this transform after whatever had been done before. */
+static void crop_text(const create_options *o, const fd_dataset *d, const destination *to, char out[FD_CROP_MAX]) {
+    if (!to->changed) snprintf(out, FD_CROP_MAX, "%s", d->crop);
+    else if (!*d->crop || !strcmp(d->crop, "none")) snprintf(out, FD_CROP_MAX, "%s", fd_transform_names[o->transform]);
+    else snprintf(out, FD_CROP_MAX, "%.60s, %s", d->crop, fd_transform_names[o->transform]);
 }
 
 static fd_status open_source(fd_ctx *ctx, create_options *o, fd_dataset *d) {
@@ -154,24 +183,45 @@ static fd_status create_from(fd_ctx *ctx, create_options *o) {
     fd_dataset d = {0};
     destination to = {0};
     fd_arena a = {0};
-    if (o->transform != TRANSFORM_NONE && !o->resolution)
-        return FD_FAIL(ctx, FD_E_ARG, "--transform %s needs --resolution N", transforms[o->transform]);
-    if (o->transform == TRANSFORM_NONE && o->resolution)
+    if (o->transform != FD_TRANSFORM_NONE && !o->width)
+        return FD_FAIL(ctx, FD_E_ARG, "--transform %s needs --resolution N", fd_transform_names[o->transform]);
+    if (o->transform == FD_TRANSFORM_NONE && o->width)
         return FD_FAIL(ctx, FD_E_ARG, "--resolution needs --transform center-crop or scale");
+    if (o->width != o->height && o->transform != FD_TRANSFORM_CROP_WIDE)
+        return FD_FAIL(ctx, FD_E_ARG, "--resolution %s: only center-crop-wide makes pictures that are not square (and puts black "
+                       "bars around them)", o->resolution);
+    if (o->height > o->width || (o->width - o->height) % 2)
+        return FD_FAIL(ctx, FD_E_ARG, "--resolution %s: a wide crop is not higher than wide, and both are even or both odd",
+                       o->resolution);
     FD_TRY(open_source(ctx, o, &d));
     fd_status s = convert(ctx, o, &a, &d, &to);
     int classes = d.label_dim;
-    int64_t n = d.n;
+    char crop[FD_CROP_MAX];
+    crop_text(o, &d, &to, crop);
     fd_arena_free(&a);
     fd_dataset_close(&d);
     if (s != FD_OK) {
         fd_dataset_abandon(to.w);
         return s;
     }
-    FD_TRY(fd_dataset_commit(ctx, to.w));
-    printf("%s: %lld images of %d x %d, ", o->dest, (long long)n, to.side, to.side);
-    if (o->labels) printf("%d classes\n", classes);
-    else printf("no labels\n");
+    FD_TRY(fd_dataset_commit(ctx, to.w, crop));
+    printf("%s: %lld images of %d x %d, ", o->dest, (long long)to.n, to.side, to.side);
+    if (o->labels) printf("%d classes", classes);
+    else printf("no labels");
+    if (to.left_out) printf("; %lld smaller ones left out", (long long)to.left_out);
+    printf("\n");
+    return FD_OK;
+}
+
+/* "64" or "512x384". */
+static fd_status read_resolution(fd_ctx *ctx, create_options *o) {
+    char *end;
+    if (!o->resolution) return FD_OK;
+    long w = strtol(o->resolution, &end, 10), h = *end == 'x' ? strtol(end + 1, &end, 10) : w;
+    if (*end || w < 4 || h < 4 || w > 1024 || h > 1024)
+        return FD_FAIL(ctx, FD_E_ARG, "--resolution: '%.40s' is neither N nor WxH with 4 to 1024", o->resolution);
+    o->width = (int)w;
+    o->height = (int)h;
     return FD_OK;
 }
 
@@ -183,11 +233,13 @@ fd_status fd_dataset_create_command(fd_ctx *ctx, int argc, char **argv) {
         {.name = "out", .type = FD_OPT_TEXT, .to = &p.dest, .value = "FILE.zip", .help = "The same.",
          .no_default = true},
         {.name = "source", .type = FD_OPT_TEXT, .to = &p.source, .value = "PATH",
-         .help = "Folder or zip of pictures. Labels come from its dataset.json, else from the names of its folders."},
-        {.name = "transform", .type = FD_OPT_ENUM, .to = &p.transform, .value = "NAME", .words = transforms,
-         .help = "What is done to each picture; resampling is Lanczos, with Pillow's pixels."},
-        {.name = "resolution", .type = FD_OPT_INT, .to = &p.resolution, .value = "N", .lo = 4, .hi = 1024,
-         .no_default = true, .help = "Width and height of the result. Sprites: 16 if not given."},
+         .help = "Folder or zip of pictures, with labels from its dataset.json or else from the names of its folders; or an "
+                 "archive of CIFAR-10 or CIFAR-100, or MNIST's images."},
+        {.name = "transform", .type = FD_OPT_ENUM, .to = &p.transform, .value = "NAME", .words = fd_transform_names,
+         .help = "What is done to each picture, as EDM's and EDM2's tools do it, with Pillow's pixels."},
+        {.name = "resolution", .type = FD_OPT_TEXT, .to = &p.resolution, .value = "N",
+         .no_default = true, .help = "Width and height of the result, 4 to 1024; also 64x64, and 512x384 for center-crop-wide. "
+                                     "Sprites: 16 if not given."},
         {.name = "labels", .type = FD_OPT_FLAG, .to = &p.labels,
          .help = "Keep the labels; --no-labels leaves them out."},
         {.name = "max-size", .type = FD_OPT_COUNT, .to = &p.max_size, .value = "N", .lo = 1, .hi = 1e9,
@@ -212,6 +264,7 @@ fd_status fd_dataset_create_command(fd_ctx *ctx, int argc, char **argv) {
     size_t length = strlen(p.dest);
     if (length < 5 || strcmp(p.dest + length - 4, ".zip"))
         return FD_FAIL(ctx, FD_E_ARG, "--dest: %s does not end in .zip", p.dest);
+    FD_TRY(read_resolution(ctx, &p));
     fd_interrupt_install();
     if (a.n_operands) {
         if (strcmp(a.operand[0], "sprites"))

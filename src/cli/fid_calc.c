@@ -65,6 +65,9 @@ static void judge(job *j, const fd_provenance *m) {
         if (*r->codec && strcmp(r->codec, m->codec))
             fd_fid_warn(out, "the reference's images are %s, these are %s: compression alone moves the distance", r->codec,
                         m->codec);
+        if (*r->crop && *m->crop && strcmp(r->crop, m->crop))
+            fd_fid_warn(out, "the reference's images were cut by '%s', these by '%s': another cut moves the distance", r->crop,
+                        m->crop);
         if (*r->data_digest && !strcmp(r->data_digest, m->data_digest))
             fd_fid_warn(out, "these are the very images of the reference");
     }

@@ -35,7 +35,7 @@ static fd_status source_dump(fd_ctx *ctx, const char *path, int64_t num, fd_imag
     fd_zip *z;
     fd_sha256 hash;
     const char *slash = strrchr(path, '/');
-    *out = (fd_image_source){.cls = -1, .codec = "lossless"};
+    *out = (fd_image_source){.cls = -1, .codec = "lossless", .crop = ""};
     snprintf(out->name, sizeof out->name, "%s", slash ? slash + 1 : path);
     FD_TRY(fd_zip_open(ctx, path, &z));
     fd_status s = open_dump(ctx, path, z, out);
@@ -67,7 +67,7 @@ static const char *codec_of(const fd_dataset *d) {
 fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64_t seed, fd_image_source *out) {
     size_t length = strlen(path);
     if (length > 4 && !strcmp(path + length - 4, ".npz")) return source_dump(ctx, path, num, out);
-    *out = (fd_image_source){.cls = -1};
+    *out = (fd_image_source){.cls = -1, .crop = ""};
     fd_dataset_options o = {.use_labels = true, .allow_any_size = true, .max_size = num, .seed = seed,
                             .cache = FD_CACHE_OFF};
     fd_status s = fd_dataset_open(ctx, path, &o, &out->data);
@@ -84,6 +84,7 @@ fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64
     out->w = d->w;
     out->classes = d->class_labels;
     out->codec = codec_of(d);
+    out->crop = d->crop;
     snprintf(out->name, sizeof out->name, "%s", d->name);
     if (num && d->n < num) {
         s = FD_FAIL(ctx, FD_E_ARG, "%s: has %lld images, but --num asks for %lld", path, (long long)d->n,
@@ -99,7 +100,7 @@ fd_status fd_image_source_set(fd_ctx *ctx, const char *path, int64_t num, uint64
 fd_status fd_image_source_network(fd_ctx *ctx, fd_net *net, const char *name,
                                   const fd_image_source_network_spec *spec,
                             fd_image_source *out) {
-    *out = (fd_image_source){.n = spec->num, .is_network = true, .codec = "lossless", .sampler = spec->sampler,
+    *out = (fd_image_source){.n = spec->num, .is_network = true, .codec = "lossless", .crop = net->meta.crop, .sampler = spec->sampler,
                              .first_seed = spec->first_seed, .backend = spec->backend,
                        .cls = spec->cls, .c = net->config.image_channels, .h = net->config.resolution,
                        .w = net->config.resolution, .classes = net->config.label_dim > 0};

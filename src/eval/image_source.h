@@ -17,6 +17,7 @@ typedef struct fd_image_source {
     char name[256];               /* of the set, or of the network's file                 */
     char digest[65];              /* of the set, or of the network's weights              */
     const char *codec;            /* what the pictures went through: "lossless", "JPEG" or "mixed" */
+    const char *crop;             /* how the pictures were cut (dataset.h), of a network, its training set's; "": unknown */
     bool is_network;
     const fd_backend *backend;    /* where networks that look at the pictures run; NULL: the CPU */
     /* private */

@@ -173,6 +173,7 @@ static fd_status sign(fd_ctx *ctx, const fd_image_source *s, const fd_measure_sp
     snprintf(p->resize, sizeof p->resize, "%s", fd_measure_resize_words(spec->net, spec->resize));
     snprintf(p->uint8_rule, sizeof p->uint8_rule, "%s", FD_UINT8_RULE);
     snprintf(p->codec, sizeof p->codec, "%s", s->codec);
+    snprintf(p->crop, sizeof p->crop, "%s", s->crop);
     snprintf(p->tool, sizeof p->tool, "%s", fd_software());
     return fd_net_digest(ctx, spec->net, p->features_digest);
 }

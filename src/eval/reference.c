@@ -33,6 +33,7 @@ static fd_status read_meta(fd_ctx *ctx, const char *path, const fd_npy *bytes, f
     copy_text(ctx, o, "resize", path, out->resize, sizeof out->resize);
     copy_text(ctx, o, "uint8", path, out->uint8_rule, sizeof out->uint8_rule);
     copy_text(ctx, o, "codec", path, out->codec, sizeof out->codec);
+    copy_text(ctx, o, "crop", path, out->crop, sizeof out->crop);
     copy_text(ctx, o, "tool", path, out->tool, sizeof out->tool);
     out->resolution = (int)resolution;
     out->known = true;
@@ -128,10 +129,10 @@ void fd_reference_free(fd_reference *r) {
 
 fd_status fd_reference_save(fd_ctx *ctx, const char *path, const fd_reference *r) {
     const fd_provenance *p = &r->from;
-    json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s, s:s}", "n", (json_int_t)p->n, "data",
+    json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:s}", "n", (json_int_t)p->n, "data",
                           p->data, "data_digest", p->data_digest, "features", p->features, "features_digest",
                           p->features_digest, "dimension", r->d, "resolution", p->resolution, "resize", p->resize,
-                          "uint8", p->uint8_rule, "codec", p->codec, "tool", p->tool);
+                          "uint8", p->uint8_rule, "codec", p->codec, "crop", p->crop, "tool", p->tool);
     fd_arena a = {0};
     char *text = o ? fd_json_dump(ctx, &a, o, 0) : NULL;
     json_decref(o);

@@ -5,7 +5,7 @@
  *   mu_s, sigma_s: the same of the spatial features of sFID, where asked for; names as in ADM's references
  *   fdistill_features [n][d] float32, where asked for: what KID and precision/recall compare
  *   fdistill_meta: UTF-8 JSON as bytes: n, dataset, feature network (name, digest), resize and uint8 rules, codec of
- *   the pictures, tool
+ *   the pictures, how they were cut (dataset.h), tool
  */
 #ifndef FD_EVAL_REFERENCE_H
 #define FD_EVAL_REFERENCE_H
@@ -21,7 +21,7 @@ typedef struct fd_provenance {
     char data[256], data_digest[65];
     char features[256], features_digest[65];
     int resolution;
-    char resize[96], uint8_rule[96], codec[16], tool[64];
+    char resize[96], uint8_rule[96], codec[16], crop[96], tool[64];
 } fd_provenance;
 
 typedef struct fd_reference {

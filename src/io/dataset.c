@@ -117,14 +117,17 @@ static bool any_in_folder(const struct fd_dataset_body *b) {
 static fd_status open_labels(fd_ctx *ctx, fd_dataset *d, const fd_dataset_options *o) {
     struct fd_dataset_body *b = d->body;
     fd_faults f = {ctx, d->path, NULL};
-    if (b->source.json >= 0)
-        FD_TRY(fd_labels_from_json(&f, &b->source, b->image, b->n, o->use_labels, &b->arena, &b->labels));
+    if (fd_source_has_labels(&b->source))
+        FD_TRY(fd_labels_from_source(&f, &b->source, b->image, b->n, o->use_labels, &b->arena, &b->labels));
+    memcpy(d->crop, b->labels.crop, sizeof d->crop);
     if (!o->use_labels) return FD_OK;
-    if (b->source.json < 0 && o->folder_labels && any_in_folder(b))
+    if (b->source.json < 0 && !b->source.arrays && o->folder_labels && any_in_folder(b))
         FD_TRY(fd_labels_from_folders(&f, &b->source, b->image, b->n, &b->arena, &b->labels));
     if (!b->labels.dim)
-        return FD_FAIL(ctx, FD_E_ARG, "%s: labels are wanted, but %s", d->path, b->source.json < 0 ?
-                       "there is no dataset.json" : "dataset.json says that there are none (\"labels\": null)");
+        return FD_FAIL(ctx, FD_E_ARG, "%s: labels are wanted, but %s", d->path,
+                       b->source.arrays ? "the file of labels (labels-idx1) is not beside it" :
+                       b->source.json < 0 ? "there is no dataset.json" :
+                       "dataset.json says that there are none (\"labels\": null)");
     d->label_dim = b->labels.dim;
     d->class_labels = b->labels.classes;
     return FD_OK;

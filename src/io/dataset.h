@@ -2,13 +2,20 @@
  *
  * dataset.json: {"labels": null} or {"labels": [["00000/img00000000.png", 3], …]}; a label is a class number (one-hot
  * of dimension max + 1) or a list of numbers used as it is. Pictures are ordered by name (bytes), as EDM does. A
- * single folder around everything, as some zip tools make it, is looked through.
+ * single folder around everything, as some zip tools make it, is looked through. Arrays (array_set.h) are sets too.
+ *
+ * Sets that were made here say in dataset.json how their pictures were cut: {"labels": …, "fdistill": {"crop":
+ * "center-crop"}}, which EDM's reader ignores.
  */
 #ifndef FD_IO_DATASET_H
 #define FD_IO_DATASET_H
 
 #include "base/file.h"
 #include "io/image.h"
+
+/* What was done to the pictures: names of transforms (transform.h), with ", " between them when it was done in steps; "none":
+ * nothing; "": unknown. */
+#define FD_CROP_MAX 96
 
 typedef enum { FD_CACHE_AUTO, FD_CACHE_ON, FD_CACHE_OFF } fd_dataset_cache;
 
@@ -27,6 +34,7 @@ typedef struct fd_dataset {
     int c, h, w;
     int label_dim;                /* 0: labels not in use */
     bool class_labels;            /* labels are class numbers */
+    char crop[FD_CROP_MAX];
     char name[128];               /* file or folder name without extension */
     char path[4096];
     struct fd_dataset_body *body;
@@ -77,7 +85,8 @@ fd_status fd_dataset_add(fd_ctx *ctx, fd_dataset_writer *w, const uint8_t *chw, 
 /* The same for n pictures [n][c][h][w] (label NULL: none), compressed by ctx->threads threads; the file does not
  * depend on their number. */
 fd_status fd_dataset_add_many(fd_ctx *ctx, fd_dataset_writer *w, const uint8_t *chw, const int *label, int n);
-fd_status fd_dataset_commit(fd_ctx *ctx, fd_dataset_writer *w);       /* frees w, also on failure */
+/* crop: see FD_CROP_MAX. Frees w, also on failure. */
+fd_status fd_dataset_commit(fd_ctx *ctx, fd_dataset_writer *w, const char *crop);
 void fd_dataset_abandon(fd_dataset_writer *w);
 
 #endif

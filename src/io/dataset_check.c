@@ -77,8 +77,10 @@ static fd_status check_pictures(fd_faults *f, const fd_source *s, const int64_t 
 
 static fd_status check_labels(fd_faults *f, const fd_source *s, const int64_t *image, int64_t n, fd_arena *arena) {
     fd_labels labels = {0};
-    if (s->json < 0) return fd_fault(f, false, "", "there is no dataset.json: the pictures have no labels");
-    FD_TRY(fd_labels_from_json(f, s, image, n, true, arena, &labels));
+    if (!fd_source_has_labels(s))
+        return fd_fault(f, false, "", s->arrays ? "the file of labels (labels-idx1) is not beside it: the pictures have no labels"
+                                                : "there is no dataset.json: the pictures have no labels");
+    FD_TRY(fd_labels_from_source(f, s, image, n, true, arena, &labels));
     f->report->label_dim = labels.dim;
     if (!labels.classes || !labels.dim) return FD_OK;
     int64_t *count, empty = 0, lowest = -1;
@@ -91,7 +93,7 @@ static fd_status check_labels(fd_faults *f, const fd_source *s, const int64_t *i
             if (lowest < 0) lowest = k;
         }
     if (empty)
-        FD_TRY(fd_fault(f, false, "dataset.json", "%lld of %d classes have no picture, the first is class %lld",
+        FD_TRY(fd_fault(f, false, s->arrays ? "" : "dataset.json", "%lld of %d classes have no picture, the first is class %lld",
                         (long long)empty, labels.dim, (long long)lowest));
     return FD_OK;
 }

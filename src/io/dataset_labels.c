@@ -142,6 +142,11 @@ static fd_status take_vectors(fd_faults *f, const fd_source *s, const int64_t *i
     return FD_OK;
 }
 
+static void take_crop(const json_t *root, char out[FD_CROP_MAX]) {
+    const char *crop = json_string_value(json_object_get(json_object_get(root, "fdistill"), "crop"));
+    if (crop && fd_crop_valid(crop)) strcpy(out, crop);
+}
+
 static fd_status take_labels(fd_faults *f, const fd_source *s, const int64_t *image, int64_t n, const json_t *root,
                              fd_arena *arena, fd_labels *out) {
     const json_t *list = json_object_get(root, "labels");
@@ -182,8 +187,25 @@ fd_status fd_labels_from_json(fd_faults *f, const fd_source *s, const int64_t *i
     if (status != FD_OK && !f->report) return FD_FAIL(f->ctx, status, "%s", own.message);
     if (status != FD_OK) status = fd_fault(f, true, JSON_NAME, "%s", own.message);
     else if (needed) status = take_labels(f, s, image, n, root, arena, out);
+    take_crop(root, out->crop);
     json_decref(root);
     return status;
+}
+
+bool fd_crop_valid(const char *crop) {
+    size_t n = strspn(crop, "abcdefghijklmnopqrstuvwxyz-, ");
+    return !crop[n] && n < FD_CROP_MAX;
+}
+
+bool fd_source_has_labels(const fd_source *s) { return s->json >= 0 || (s->arrays && s->arrays->classes); }
+
+fd_status fd_labels_from_source(fd_faults *f, const fd_source *s, const int64_t *image, int64_t n, bool needed, fd_arena *arena,
+                                fd_labels *out) {
+    if (!s->arrays) return fd_labels_from_json(f, s, image, n, needed, arena, out);
+    *out = (fd_labels){.classes = true, .dim = s->arrays->classes};
+    FD_NEW(f->ctx, arena, out->number, n);
+    for (int64_t i = 0; i < n; i++) out->number[i] = s->arrays->label[s->file[image[i]].entry];
+    return FD_OK;
 }
 
 static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }

@@ -90,11 +90,25 @@ static void strip_top_folder(fd_source *s) {
     s->json = json;
 }
 
+static fd_status list_arrays(lister *l, const char *path) {
+    fd_source *s = l->s;
+    FD_NEW(l->ctx, &s->arena, s->arrays, 1);
+    FD_TRY(fd_array_set_open(l->ctx, path, s->arrays));
+    for (int64_t i = 0; i < s->arrays->n; i++) {
+        char *name = fd_arena_printf(l->ctx, &s->arena, "%05lld/img%08lld.png", (long long)(i / 1000), (long long)i);
+        if (!name) return FD_E_NOMEM;
+        FD_TRY(add(l, name, name, i));
+    }
+    return FD_OK;
+}
+
 fd_status fd_source_open(fd_ctx *ctx, const char *path, fd_source *out) {
     *out = (fd_source){.json = -1};
     lister l = {ctx, out, 0};
     fd_status s = (out->path = fd_arena_strdup(ctx, &out->arena, path)) ? FD_OK : FD_E_NOMEM;
-    if (s == FD_OK && fd_is_folder(path)) {
+    if (s == FD_OK && fd_array_set_is(path)) {
+        s = list_arrays(&l, path);
+    } else if (s == FD_OK && fd_is_folder(path)) {
         s = walk(&l, path, "", 0);
     } else if (s == FD_OK) {
         s = fd_zip_open(ctx, path, &out->zip);
@@ -114,6 +128,7 @@ fd_status fd_source_open(fd_ctx *ctx, const char *path, fd_source *out) {
 
 void fd_source_close(fd_source *s) {
     fd_zip_close(s->zip);
+    if (s->arrays) fd_array_set_close(s->arrays);
     fd_arena_free(&s->arena);
     *s = (fd_source){.json = -1};
 }
@@ -146,9 +161,11 @@ void fd_source_decode(const fd_source *s, const int64_t *file, int n, int thread
         fd_clear(&result[i]);
         image[i] = (fd_image){0};
         snprintf(name, sizeof name, s->zip ? "%.200s: '%.200s'" : "%.200s/%.200s", s->path, s->file[file[i]].name);
-        if (fd_source_read(&result[i], s, file[i], &arena, FD_IMAGE_FILE_MAX, &bytes) == FD_OK &&
-            fd_image_decode(&result[i], bytes, name, &image[i]) == FD_OK && w &&
-            (image[i].w != w || image[i].h != h || image[i].c != c)) {
+        if (s->arrays)
+            fd_array_set_image(&result[i], s->arrays, s->file[file[i]].entry, &image[i]);
+        else if (fd_source_read(&result[i], s, file[i], &arena, FD_IMAGE_FILE_MAX, &bytes) == FD_OK)
+            fd_image_decode(&result[i], bytes, name, &image[i]);
+        if (image[i].p && w && (image[i].w != w || image[i].h != h || image[i].c != c)) {
             fd_free(image[i].p);
             image[i].p = NULL;
         }

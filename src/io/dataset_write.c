@@ -97,8 +97,8 @@ fd_status fd_dataset_add_many(fd_ctx *ctx, fd_dataset_writer *d, const uint8_t *
     return FD_OK;
 }
 
-fd_status fd_dataset_commit(fd_ctx *ctx, fd_dataset_writer *d) {
-    size_t size = 64 + (size_t)d->n * 64, at = 0;      /* an entry takes at most 24 + 2 + 10 + 8 bytes or so */
+fd_status fd_dataset_commit(fd_ctx *ctx, fd_dataset_writer *d, const char *crop) {
+    size_t size = 64 + 2 * FD_CROP_MAX + (size_t)d->n * 64, at = 0;      /* an entry takes at most 24 + 2 + 10 + 8 bytes or so */
     char *text = fd_alloc(ctx, size), name[NAME_MAX_BYTES];
     fd_status s = text ? FD_OK : FD_E_NOMEM;
     if (text) {
@@ -108,7 +108,9 @@ fd_status fd_dataset_commit(fd_ctx *ctx, fd_dataset_writer *d) {
             entry_name(i, name);
             at += (size_t)snprintf(text + at, size - at, "%s[\"%s\", %d]", i ? ", " : "[", name, d->label[i]);
         }
-        at += (size_t)snprintf(text + at, size - at, d->n && d->label[0] >= 0 ? "]}" : "}");
+        if (d->n && d->label[0] >= 0) at += (size_t)snprintf(text + at, size - at, "]");
+        if (*crop && fd_crop_valid(crop)) at += (size_t)snprintf(text + at, size - at, ", \"fdistill\": {\"crop\": \"%s\"}", crop);
+        at += (size_t)snprintf(text + at, size - at, "}");
         fd_bytes piece = {(const uint8_t *)text, at};
         s = fd_zip_add(ctx, d->zip, "dataset.json", &piece, 1);
     }

@@ -45,8 +45,9 @@ static fd_status build_dtype(fd_ctx *ctx, fd_pk_session *s, fd_pk *v, const fd_p
 
 static fd_status fill(fd_ctx *ctx, fd_pk_session *s, fd_pk_array *a, const fd_pk *shape, const fd_pk *dtype,
                       const fd_pk *data) {
+    /* Python 2's bytes are a text when they happen to be UTF-8. */
     if (!fd_pk_is(shape, FD_PK_TUPLE) || shape->n > FD_COUNT(a->dim) || !fd_pk_is(dtype, FD_PK_DTYPE) ||
-        !fd_pk_is(data, FD_PK_BYTES))
+        (!fd_pk_is(data, FD_PK_BYTES) && !fd_pk_is(data, FD_PK_TEXT)))
         return wrong(ctx, s, "array", "shape, type or data are of the wrong kind");
     int64_t count = 1, bytes;
     bool bad = false;

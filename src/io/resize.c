@@ -2,21 +2,21 @@
 
 #include <string.h>
 
-#include "io/window.h"
-
 #define FRACTION_BITS 22      /* 32 - 8 for the pixel - 2 for the overshoot of the window */
 
-static fd_status new_image(fd_ctx *ctx, int w, int h, int c, fd_image *out) {
+fd_status fd_image_new(fd_ctx *ctx, int w, int h, int c, fd_image *out) {
     *out = (fd_image){.w = w, .h = h, .c = c};
     out->p = fd_alloc(ctx, fd_mul_size(fd_mul_size((size_t)w, (size_t)h), (size_t)c));
     return out->p ? FD_OK : FD_E_NOMEM;
 }
 
-fd_status fd_image_centre_square(fd_ctx *ctx, const fd_image *in, fd_image *out) {
-    int side = in->w < in->h ? in->w : in->h, x = (in->w - side) / 2, y = (in->h - side) / 2;
-    FD_TRY(new_image(ctx, side, side, in->c, out));
-    size_t row = (size_t)side * (size_t)in->c;
-    for (int i = 0; i < side; i++)
+fd_status fd_image_crop(fd_ctx *ctx, const fd_image *in, int x, int y, int w, int h, fd_image *out) {
+    *out = (fd_image){0};
+    if (x < 0 || y < 0 || w < 1 || h < 1 || w > in->w - x || h > in->h - y)
+        return FD_FAIL(ctx, FD_E_ARG, "crop: %d x %d at (%d, %d) is not within %d x %d", w, h, x, y, in->w, in->h);
+    FD_TRY(fd_image_new(ctx, w, h, in->c, out));
+    size_t row = (size_t)w * (size_t)in->c;
+    for (int i = 0; i < h; i++)
         memcpy(out->p + (size_t)i * row, in->p + ((size_t)(y + i) * (size_t)in->w + (size_t)x) * (size_t)in->c, row);
     return FD_OK;
 }
@@ -24,8 +24,8 @@ fd_status fd_image_centre_square(fd_ctx *ctx, const fd_image *in, fd_image *out)
 /* A window with the weights Pillow's 8-bit passes take. */
 typedef struct { fd_window of; int32_t *weight; } window;
 
-static fd_status make_window(fd_ctx *ctx, fd_arena *a, int from, int to, window *w) {
-    FD_TRY(fd_window_make(ctx, a, FD_FILTER_LANCZOS, from, to, &w->of));
+static fd_status make_window(fd_ctx *ctx, fd_arena *a, fd_filter filter, int from, int to, window *w) {
+    FD_TRY(fd_window_make(ctx, a, filter, from, to, &w->of));
     size_t n = (size_t)to * (size_t)w->of.reach;
     FD_NEW(ctx, a, w->weight, n);
     for (size_t i = 0; i < n; i++) {
@@ -56,14 +56,14 @@ static void pass(const window *w, int to, int lines, const uint8_t *in, size_t s
         }
 }
 
-static fd_status resize(fd_ctx *ctx, fd_arena *a, const fd_image *in, fd_image *out) {
+static fd_status resize(fd_ctx *ctx, fd_arena *a, fd_filter filter, const fd_image *in, fd_image *out) {
     window across, down;
     size_t c = (size_t)in->c, row_in = (size_t)in->w * c, row_out = (size_t)out->w * c;
     const uint8_t *p = in->p;
     if (out->w != in->w) {
         uint8_t *middle;
         FD_NEW(ctx, a, middle, fd_mul_size(row_out, (size_t)in->h));
-        FD_TRY(make_window(ctx, a, in->w, out->w, &across));
+        FD_TRY(make_window(ctx, a, filter, in->w, out->w, &across));
         pass(&across, out->w, in->h, p, c, row_in, middle, c, row_out, in->c);
         p = middle;
     }
@@ -71,18 +71,18 @@ static fd_status resize(fd_ctx *ctx, fd_arena *a, const fd_image *in, fd_image *
         memcpy(out->p, p, row_out * (size_t)in->h);
         return FD_OK;
     }
-    FD_TRY(make_window(ctx, a, in->h, out->h, &down));
+    FD_TRY(make_window(ctx, a, filter, in->h, out->h, &down));
     pass(&down, out->h, out->w, p, row_out, c, out->p, row_out, c, in->c);
     return FD_OK;
 }
 
-fd_status fd_image_resize(fd_ctx *ctx, const fd_image *in, int w, int h, fd_image *out) {
+fd_status fd_image_resize(fd_ctx *ctx, const fd_image *in, fd_filter filter, int w, int h, fd_image *out) {
     fd_arena a = {0};
     *out = (fd_image){0};
     if (w < 1 || h < 1 || w > FD_IMAGE_MAX_SIDE || h > FD_IMAGE_MAX_SIDE)
         return FD_FAIL(ctx, FD_E_ARG, "resize: %d x %d is not within 1…%d", w, h, FD_IMAGE_MAX_SIDE);
-    FD_TRY(new_image(ctx, w, h, in->c, out));
-    fd_status s = resize(ctx, &a, in, out);
+    FD_TRY(fd_image_new(ctx, w, h, in->c, out));
+    fd_status s = resize(ctx, &a, filter, in, out);
     fd_arena_free(&a);
     if (s != FD_OK) {
         fd_free(out->p);

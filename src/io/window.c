@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+static double box(double x) { return x > -0.5 && x <= 0.5; }
+
 static double bicubic(double x) {
     const double a = -0.5;
     x = fabs(x);
@@ -18,9 +20,11 @@ static double lanczos(double x) {
 }
 
 fd_status fd_window_make(fd_ctx *ctx, fd_arena *a, fd_filter filter, int from, int to, fd_window *w) {
-    double (*const value)(double) = filter == FD_FILTER_BICUBIC ? bicubic : lanczos;
+    static const struct { double (*value)(double), reach; } filters[] = {
+        [FD_FILTER_BOX] = {box, 0.5}, [FD_FILTER_BICUBIC] = {bicubic, 2}, [FD_FILTER_LANCZOS] = {lanczos, LOBES}};
+    double (*const value)(double) = filters[filter].value;
     double scale = (double)from / to, wide = scale > 1 ? scale : 1;
-    double support = (filter == FD_FILTER_BICUBIC ? 2.0 : LOBES) * wide;
+    double support = filters[filter].reach * wide;
     w->reach = (int)ceil(support) * 2 + 1;
     FD_NEW(ctx, a, w->first, to);
     FD_NEW(ctx, a, w->count, to);

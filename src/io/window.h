@@ -7,7 +7,7 @@
 
 #include "base/arena.h"
 
-typedef enum { FD_FILTER_BICUBIC /* a = -1/2 */, FD_FILTER_LANCZOS /* three lobes */ } fd_filter;
+typedef enum { FD_FILTER_BOX, FD_FILTER_BICUBIC /* a = -1/2 */, FD_FILTER_LANCZOS /* three lobes */ } fd_filter;
 
 typedef struct {
     int reach;                    /* places per target pixel in `weight`; count never exceeds it */

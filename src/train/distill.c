@@ -83,6 +83,7 @@ static void describe_child(const distillation *r, fd_net *net, const char *kind,
     snprintf(m->title, sizeof m->title, "%s by f-distill, %s", kind, r->method.divergence->title);
     snprintf(m->parent, sizeof m->parent, "%s", r->teacher_digest);
     snprintf(m->data, sizeof m->data, "%.120s %s", r->data.name, r->data_digest);
+    snprintf(m->crop, sizeof m->crop, "%s", r->data.crop);
     m->sigma_init = sigma_init;
     m->ema = 0;
     m->ema_kind[0] = 0;

@@ -94,6 +94,7 @@ static void describe_net(training *r) {
     snprintf(m->kind, sizeof m->kind, "teacher");
     snprintf(m->title, sizeof m->title, "EDM teacher on %.100s", r->data.name);
     snprintf(m->data, sizeof m->data, "%.120s %s", r->data.name, r->data_digest);
+    snprintf(m->crop, sizeof m->crop, "%s", r->data.crop);
     snprintf(m->parent, sizeof m->parent, "%s", r->start_digest);
     snprintf(m->ema_kind, sizeof m->ema_kind, "%s", o->ema_halflife > 0 ? "half-life-images" : "");
 }

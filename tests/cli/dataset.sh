@@ -28,7 +28,50 @@ good dataset create --source a.zip --dest bare.zip --no-labels
 good dataset check bare.zip
 has "no labels" out
 
+# EDM's and EDM2's transforms; gray pictures become RGB; a crop of three sides.
+good dataset create --source a.zip --dest big.zip --transform scale --resolution 64x64 --max-size 8
+for name in center-crop center-crop-dhariwal; do
+    good dataset create --source big.zip --dest cropped.zip --transform $name --resolution 24
+    good dataset check cropped.zip
+    has "8 images, 24 x 24" out
+done
+good dataset create --source big.zip --dest bars.zip --transform center-crop-wide --resolution 32x20
+good dataset check bars.zip
+has "8 images, 32 x 32" out
+refuse 1 "all 8 pictures are smaller than --resolution 66x20" dataset create --source big.zip --dest x.zip --transform center-crop-wide --resolution 66x20
+mkdir mixed
+printf 'P5 4 4 255\n0123456789abcdef' >mixed/gray.pgm
+printf 'P6 4 4 255\n0123456789abcdef0123456789abcdef0123456789abcdef' >mixed/rgb.ppm
+refuse 1 "makes all of them RGB" dataset create --source mixed --dest x.zip
+good dataset create --source mixed --dest rgb.zip --transform center-crop --resolution 4
+good dataset check rgb.zip
+has "2 images, 4 x 4, RGB" out
+
+# Arrays are sets like others: MNIST's files, CIFAR-100's test part.
+{ printf '\000\000\010\003\000\000\000\002\000\000\000\034\000\000\000\034'; head -c 1568 a.zip; } >t10k-images-idx3-ubyte
+printf '\000\000\010\001\000\000\000\002\004\011' | gzip >labels.gz
+gzip t10k-images-idx3-ubyte
+refuse 1 "1 thing is wrong" dataset check labels.gz
+has "not an idx file of bytes with 3 dimensions" out
+cp labels.gz t10k-labels-idx1-ubyte.gz
+good dataset check t10k-images-idx3-ubyte.gz
+has "2 images, 32 x 32, gray, labels of dimension 10" out
+good dataset create --source t10k-images-idx3-ubyte.gz --dest mnist.zip
+[ "$(digest t10k-images-idx3-ubyte.gz)" = "$(digest mnist.zip)" ] || bad "MNIST converted has another digest"
+mkdir cifar-100-binary
+{ printf '\001\143'; head -c 3072 a.zip; } >cifar-100-binary/test.bin
+good dataset stats cifar-100-binary/test.bin
+has "classes, dimension 100" out
+{ printf '\001\144'; head -c 3072 a.zip; } >cifar-100-binary/train.bin
+refuse 1 "has the label 100; 0 to 99 are possible" dataset create --source cifar-100-binary --dest x.zip
+head -c 3073 cifar-100-binary/train.bin >cifar-100-binary/cut && mv cifar-100-binary/cut cifar-100-binary/train.bin
+refuse 1 "no whole number of CIFAR-100, binary version's records" dataset stats cifar-100-binary
+
 # Wrong use.
+refuse 2 "neither N nor WxH" dataset create --source a.zip --dest x.zip --transform scale --resolution 16x
+refuse 2 "only center-crop-wide" dataset create --source a.zip --dest x.zip --transform center-crop --resolution 32x16
+refuse 2 "not higher than wide" dataset create --source a.zip --dest x.zip --transform center-crop-wide --resolution 16x32
+refuse 2 "sprites are square" dataset create sprites --dest x.zip --resolution 32x16
 refuse 2 "--dest FILE.zip is missing" dataset create sprites
 refuse 2 "does not end in .zip" dataset create sprites --dest x.tar
 refuse 2 "unknown set 'sprite'" dataset create sprite --dest x.zip

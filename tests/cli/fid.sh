@@ -20,6 +20,30 @@ value value | awk '{exit !($1 < 1e-9)}' || bad "a set differs from itself by $(v
 has "very images" err
 good fid calc --images b.zip --ref a.npz --net classifier.safetensors --json
 value value | awk '{exit !($1 > 1e-6)}' || bad "two sets differ by $(value value) only"
+
+# Another cut of the same pictures is noticed, for sets and for networks trained on them; unknown or equal cuts are not.
+good dataset create --source a.zip --dest cut.zip --transform center-crop --resolution 16
+good info a.npz
+has "crop         none" out
+good fid calc --images cut.zip --ref a.npz --net classifier.safetensors --json
+grep -q "were cut by" err && bad "a crop that changed nothing counts as one"
+good dataset create sprites --dest wide.zip --num 100 --seed 2 --resolution 32
+good dataset create --source wide.zip --dest small.zip --transform center-crop --resolution 16
+good dataset create --source wide.zip --dest halved.zip --transform center-crop-dhariwal --resolution 16
+good dataset create --source small.zip --dest steps.zip --transform scale --resolution 8
+good dataset stats steps.zip
+has "crop      center-crop, scale" out
+good fid ref --data small.zip --net classifier.safetensors --dest small.npz
+good fid calc --images halved.zip --ref small.npz --net classifier.safetensors --json
+has "the reference's images were cut by 'center-crop', these by 'center-crop-dhariwal'" err
+good train --data halved.zip --outdir trained --iterations 2 --batch 2 --cbase 8 --cres 1,2 --blocks 1 --grid 0 --nosubdir --no-attention --quiet
+good info trained/network-snapshot-000000.safetensors
+has "crop         center-crop-dhariwal" out
+good fid calc --network trained/network-snapshot-000000.safetensors --num 4 --steps 2 --ref small.npz --net classifier.safetensors --json
+has "these by 'center-crop-dhariwal'" err
+good fid calc --network student.safetensors --num 4 --ref small.npz --net classifier.safetensors --json
+grep -q "were cut by" err && bad "a network that does not say how its pictures were cut counts as different"
+good fid calc --images b.zip --ref a.npz --net classifier.safetensors --json
 grep -q '"FID"' out && bad "the distance of another feature network is called FID"
 
 # Files on disk and the network itself give the same number.

@@ -79,7 +79,7 @@ static void write_set(fd_ctx *ctx) {
         memset(pixels, 40 * i, sizeof pixels);
         assert_int_equal(fd_dataset_add(ctx, w, pixels, i), FD_OK);
     }
-    assert_int_equal(fd_dataset_commit(ctx, w), FD_OK);
+    assert_int_equal(fd_dataset_commit(ctx, w, ""), FD_OK);
 }
 
 static int setup(void **state) {
@@ -197,7 +197,7 @@ static fd_status write_dataset(fd_ctx *ctx) {
     fd_dataset_writer *w;
     FD_TRY(fd_dataset_create(ctx, out_file, 3, SIDE, SIDE, &w));
     fd_status s = fd_dataset_add_many(ctx, w, pixels, (int[]){0, 1, 2}, 3);
-    if (s == FD_OK) return fd_dataset_commit(ctx, w);
+    if (s == FD_OK) return fd_dataset_commit(ctx, w, "");
     fd_dataset_abandon(w);
     return s;
 }

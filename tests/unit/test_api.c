@@ -54,7 +54,7 @@ static void make_set(void) {
         for (int k = 0; k < EACH; k++) pixels[k] = (uint8_t)(20 * i + k % 5);
         assert_int_equal(fd_dataset_add(&c, w, pixels, -1), FD_OK);
     }
-    assert_int_equal(fd_dataset_commit(&c, w), FD_OK);
+    assert_int_equal(fd_dataset_commit(&c, w, ""), FD_OK);
 }
 
 static int setup(void **state) {

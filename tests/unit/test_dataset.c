@@ -27,7 +27,7 @@ static fd_status write_set(fd_ctx *ctx, bool labelled) {
     FD_TRY(fd_dataset_create(ctx, zip, 3, SIDE, SIDE, &w));
     fd_status s = fd_dataset_add_many(ctx, w, pixels[0], labelled ? labels : NULL, 100);
     if (s == FD_OK) s = fd_dataset_add_many(ctx, w, pixels[100], labelled ? labels + 100 : NULL, N - 100);
-    if (s == FD_OK) return fd_dataset_commit(ctx, w);
+    if (s == FD_OK) return fd_dataset_commit(ctx, w, "");
     fd_dataset_abandon(w);
     return s;
 }

@@ -26,7 +26,7 @@ static void test_pillow(void **state) {
         size_t n = (size_t)cases[k].w * (size_t)cases[k].h * (size_t)cases[k].c;
         fd_image in = {fd_alloc(&ctx, n), cases[k].w, cases[k].h, cases[k].c}, out;
         for (size_t i = 0; i < n; i++) in.p[i] = (uint8_t)(fd_splitmix64(i) >> 56);
-        assert_int_equal(fd_image_resize(&ctx, &in, cases[k].to_w, cases[k].to_h, &out), FD_OK);
+        assert_int_equal(fd_image_resize(&ctx, &in, FD_FILTER_LANCZOS, cases[k].to_w, cases[k].to_h, &out), FD_OK);
         fd_sha256 s;
         char hex[65];
         fd_sha256_init(&s);
@@ -70,23 +70,22 @@ static void test_clean_fid(void **state) {
     }
 }
 
-static void test_square(void **state) {
+static void test_limits(void **state) {
     (void)state;
     static fd_ctx ctx;
     uint8_t p[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
     fd_image in = {p, 5, 2, 1}, out;
-    assert_int_equal(fd_image_centre_square(&ctx, &in, &out), FD_OK);
-    assert_true(out.w == 2 && out.h == 2);
+    assert_int_equal(fd_image_crop(&ctx, &in, 1, 0, 2, 2, &out), FD_OK);
     assert_true(out.p[0] == 2 && out.p[1] == 3 && out.p[2] == 7 && out.p[3] == 8);
-    fd_free(out.p);
-    in = (fd_image){p, 2, 5, 1};
-    assert_int_equal(fd_image_centre_square(&ctx, &in, &out), FD_OK);
-    assert_true(out.p[0] == 3 && out.p[3] == 6);
-    fd_free(out.p);
-    assert_int_equal(fd_image_resize(&ctx, &in, 0, 4, &out), FD_E_ARG);
+    fd_image_free(&out);
+    assert_int_equal(fd_image_crop(&ctx, &in, 4, 0, 2, 2, &out), FD_E_ARG);
+    fd_clear(&ctx);
+    assert_int_equal(fd_image_crop(&ctx, &in, 0, -1, 2, 2, &out), FD_E_ARG);
+    fd_clear(&ctx);
+    assert_int_equal(fd_image_resize(&ctx, &in, FD_FILTER_BOX, 0, 4, &out), FD_E_ARG);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pillow), cmocka_unit_test(test_clean_fid), cmocka_unit_test(test_square)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pillow), cmocka_unit_test(test_clean_fid), cmocka_unit_test(test_limits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
