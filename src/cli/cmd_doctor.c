@@ -88,7 +88,7 @@ static fd_status eigen_trial(fd_ctx *ctx, char *said, size_t size) {
 static fd_status picture_trial(fd_ctx *ctx, char *said, size_t size) {
     uint8_t p[27];
     for (int i = 0; i < 27; i++) p[i] = (uint8_t)(i * 9);
-    fd_image in = {p, 3, 3, 3}, back = {0};
+    fd_image in = {.p = p, .w = 3, .h = 3, .c = 3}, back = {0};
     fd_arena a = {0};
     fd_bytes png;
     fd_status s = fd_png_encode(ctx, &a, &in, NULL, 0, &png);

@@ -31,9 +31,9 @@ static fd_status check_pictures(fd_faults *f, const fd_source *s, const int64_t 
     FD_NEW(f->ctx, arena, result, BATCH);
     FD_NEW(f->ctx, arena, m, BATCH);
     FD_NEW(f->ctx, arena, print, n);
-    int64_t good = 0, copies = 0;
+    int64_t good = 0, copies = 0, lossy = 0;
     fd_status status = FD_OK;
-    const char *first = "";
+    const char *first = "", *lossy_name = "";
     fd_progress p;
     fd_progress_start(f->ctx, &p, "checking", "pictures", n);
     for (int64_t at = 0; at < n && status == FD_OK; at += BATCH) {
@@ -55,6 +55,7 @@ static fd_status check_pictures(fd_faults *f, const fd_source *s, const int64_t 
                 status = fd_fault(f, true, name, "%d x %d pixels, %d channel%s; the first good picture '%s' has %d x "
                                   "%d, %d", m[i].w, m[i].h, m[i].c, m[i].c > 1 ? "s" : "", first, r->w, r->h, r->c);
             }
+            if (m[i].p && m[i].lossy) lossy_name = lossy++ ? lossy_name : name;
             if (m[i].p) print[good++] = (fingerprint){hash_pixels(&m[i]), at + i};
             fd_image_free(&m[i]);
         }
@@ -70,8 +71,11 @@ static fd_status check_pictures(fd_faults *f, const fd_source *s, const int64_t 
             if (!copies++) pair[0] = print[i - 1].i, pair[1] = print[i].i;
         }
     if (copies)
-        FD_TRY(fd_fault(f, false, "", "%lld pictures are exact copies of others, for example '%s' and '%s'",
+        FD_TRY(fd_fault(f, false, "", "pictures that are exact copies of others: %lld, for example '%s' and '%s'",
                         (long long)copies, s->file[image[pair[0]]].name, s->file[image[pair[1]]].name));
+    if (lossy && lossy < good)
+        FD_TRY(fd_fault(f, false, "", "%lld of %lld pictures are JPEG ('%s'), the others are not: compression alone moves distances like "
+                        "FID, so make all of them anew from one kind of source", (long long)lossy, (long long)good, lossy_name));
     return FD_OK;
 }
 

@@ -15,6 +15,7 @@ fd_status fd_image_decode(fd_ctx *ctx, fd_bytes file, const char *name, fd_image
     else if (fd_is_bmp(file)) s = fd_bmp_decode(ctx, file, name, out);
     else s = FD_FAIL(ctx, FD_E_FORMAT, "%s: not a PNG, JPEG, BMP, PGM or PPM picture", name);
     if (s != FD_OK) fd_image_free(out);
+    else out->lossy = fd_is_jpeg(file);
     return s;
 }
 
@@ -44,7 +45,7 @@ fd_status fd_image_make(fd_ctx *ctx, const char *name, int64_t w, int64_t h, int
                        (long long)w, (long long)h, bytes);
     uint8_t *p = fd_alloc(ctx, (size_t)(w * h * c));
     if (!p) return FD_E_NOMEM;
-    *out = (fd_image){p, (int)w, (int)h, c};
+    *out = (fd_image){.p = p, .w = (int)w, .h = (int)h, .c = c};
     return FD_OK;
 }
 

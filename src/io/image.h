@@ -17,6 +17,7 @@
 typedef struct fd_image {
     uint8_t *p;                   /* [h][w][c], rows packed; owner: whoever called, fd_image_free */
     int w, h, c;                  /* c is 1 (gray) or 3 (RGB) */
+    bool lossy;                   /* its file was a JPEG */
 } fd_image;
 
 /* `name` starts every message. FORMAT for damaged or unknown content, or sizes beyond the limits above or beyond what

@@ -47,6 +47,16 @@ good dataset create --source mixed --dest rgb.zip --transform center-crop --reso
 good dataset check rgb.zip
 has "2 images, 4 x 4, RGB" out
 
+# JPEG among lossless pictures is noted, whatever the names say; pictures of one kind are not.
+mkdir codecs
+cp "$SOURCE/tests/fuzz/corpus/image/gray.jpg" codecs/a.png
+cp "$SOURCE/tests/fuzz/corpus/image/gray.png" codecs/b.png
+"$FDISTILL" dataset check codecs >out 2>err
+has "1 of 2 pictures are JPEG ('a.png')" out
+rm codecs/b.png
+"$FDISTILL" dataset check codecs >out 2>err
+grep -q JPEG out && bad "a set of JPEGs alone is called mixed"
+
 # Arrays are sets like others: MNIST's files, CIFAR-100's test part.
 { printf '\000\000\010\003\000\000\000\002\000\000\000\034\000\000\000\034'; head -c 1568 a.zip; } >t10k-images-idx3-ubyte
 printf '\000\000\010\001\000\000\000\002\004\011' | gzip >labels.gz

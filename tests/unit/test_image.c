@@ -30,7 +30,7 @@ static const uint8_t small_jpeg[] = {
     0x9f, 0x9e, 0x1e, 0x60, 0x0a, 0xda, 0x8d, 0xa1, 0x0a, 0xbf, 0x07, 0xff, 0xd9};
 
 static void make_pixels(fd_image *m, uint8_t *p, int w, int h, int c) {
-    *m = (fd_image){p, w, h, c};
+    *m = (fd_image){.p = p, .w = w, .h = h, .c = c};
     fd_rng r = {.seed = 1, .purpose = FD_RNG_TEST};
     for (int i = 0; i < w * h * c; i++) p[i] = (uint8_t)(i % 7 ? i : (int)fd_rng_below(&r, (uint64_t)i, 256));
 }
@@ -73,7 +73,7 @@ static void png_round_trip_and_text(void **state) {
     fd_png_text bad = {"", "x"};
     assert_int_equal(fd_png_encode(&ctx, &a, &m, &bad, 1, &b), FD_E_ARG);
     fd_clear(&ctx);
-    fd_image none = {pixels, 0, 5, 3};
+    fd_image none = {.p = pixels, .w = 0, .h = 5, .c = 3};
     assert_int_equal(fd_png_encode(&ctx, &a, &none, NULL, 0, &b), FD_E_ARG);
     assert_non_null(strstr(ctx.message, "cannot make PNG"));
     fd_arena_free(&a);

@@ -24,7 +24,7 @@ static void test_pillow(void **state) {
     static fd_ctx ctx;
     for (size_t k = 0; k < FD_COUNT(cases); k++) {
         size_t n = (size_t)cases[k].w * (size_t)cases[k].h * (size_t)cases[k].c;
-        fd_image in = {fd_alloc(&ctx, n), cases[k].w, cases[k].h, cases[k].c}, out;
+        fd_image in = {.p = fd_alloc(&ctx, n), .w = cases[k].w, .h = cases[k].h, .c = cases[k].c}, out;
         for (size_t i = 0; i < n; i++) in.p[i] = (uint8_t)(fd_splitmix64(i) >> 56);
         assert_int_equal(fd_image_resize(&ctx, &in, FD_FILTER_LANCZOS, cases[k].to_w, cases[k].to_h, &out), FD_OK);
         fd_sha256 s;
@@ -74,7 +74,7 @@ static void test_limits(void **state) {
     (void)state;
     static fd_ctx ctx;
     uint8_t p[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
-    fd_image in = {p, 5, 2, 1}, out;
+    fd_image in = {.p = p, .w = 5, .h = 2, .c = 1}, out;
     assert_int_equal(fd_image_crop(&ctx, &in, 1, 0, 2, 2, &out), FD_OK);
     assert_true(out.p[0] == 2 && out.p[1] == 3 && out.p[2] == 7 && out.p[3] == 8);
     fd_image_free(&out);

@@ -33,7 +33,7 @@ static void test_pixels(void **state) {
     for (size_t k = 0; k < FD_COUNT(cases); k++) {
         bool left_out;
         size_t n = (size_t)cases[k].w * (size_t)cases[k].h * (size_t)cases[k].c;
-        fd_image m = {fd_alloc(&ctx, n), cases[k].w, cases[k].h, cases[k].c};
+        fd_image m = {.p = fd_alloc(&ctx, n), .w = cases[k].w, .h = cases[k].h, .c = cases[k].c};
         for (size_t i = 0; i < n; i++) m.p[i] = (uint8_t)(fd_splitmix64(i) >> 56);
         assert_int_equal(fd_transform_image(&ctx, cases[k].t, cases[k].to_w, cases[k].to_h, &m, &left_out), FD_OK);
         assert_int_equal(left_out, !cases[k].digest);
@@ -58,7 +58,7 @@ static void test_refused(void **state) {
     uint8_t p[64] = {0};
     bool left_out;
     for (size_t k = 0; k < FD_COUNT(bad); k++) {
-        fd_image m = {p, 8, 8, 1};
+        fd_image m = {.p = p, .w = 8, .h = 8, .c = 1};
         assert_int_equal(fd_transform_image(&ctx, bad[k].t, bad[k].w, bad[k].h, &m, &left_out), FD_E_ARG);
         assert_ptr_equal(m.p, p);
         fd_clear(&ctx);
