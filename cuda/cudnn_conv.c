@@ -12,6 +12,7 @@
 #include <cudnn.h>
 
 #include "base/arena.h"
+#include "base/library.h"
 #include "cuda/conv.h"
 
 #define WORKSPACE_MOST ((size_t)1 << 30)
@@ -39,20 +40,14 @@ static char said[160] = "not looked for yet";
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool find_functions(void *library) {
-    const struct { const char *name; void *to; } wanted[] = {
+    const fd_symbol wanted[] = {
         {"cudnnCreate", &dnn.create}, {"cudnnSetStream", &dnn.set_stream}, {"cudnnBackendCreateDescriptor", &dnn.make},
         {"cudnnBackendDestroyDescriptor", &dnn.destroy}, {"cudnnBackendFinalize", &dnn.finalize},
         {"cudnnBackendSetAttribute", &dnn.set}, {"cudnnBackendGetAttribute", &dnn.get}, {"cudnnBackendExecute", &dnn.execute},
         {"cudnnGetErrorString", &dnn.error}, {"cudnnGetVersion", &dnn.version}};
-    for (size_t i = 0; i < FD_COUNT(wanted); i++) {
-        void *f = dlsym(library, wanted[i].name);
-        if (!f) {
-            snprintf(said, sizeof said, "libcudnn.so.9 lacks %s", wanted[i].name);
-            return false;
-        }
-        memcpy(wanted[i].to, &f, sizeof f);
-    }
-    return true;
+    const char *lacks = fd_library_find(library, wanted, FD_COUNT(wanted));
+    if (lacks) snprintf(said, sizeof said, "libcudnn.so.9 lacks %s", lacks);
+    return !lacks;
 }
 
 static void open_library(void) {

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
+#include "base/library.h"
 #include "comm/comm.h"
 #include "cuda/cuda.h"
 
@@ -24,7 +25,7 @@ static enum { UNTRIED, READY, ABSENT } state;
 static nccl_comm comm;
 
 static bool load(void) {
-    static const struct { const char *name; void *to; } symbols[] = {
+    static const fd_symbol symbols[] = {
         {"ncclGetUniqueId", &nccl.get_id},
         {"ncclCommInitRank", &nccl.init_rank},
         {"ncclAllReduce", &nccl.all_reduce},
@@ -32,12 +33,7 @@ static bool load(void) {
     };
     const char *other = getenv("FD_NCCL_LIBRARY");
     void *library = dlopen(other && *other ? other : "libnccl.so.2", RTLD_NOW);
-    for (size_t i = 0; library && i < FD_COUNT(symbols); i++) {
-        void *found = dlsym(library, symbols[i].name);
-        if (!found) return false;
-        memcpy(symbols[i].to, &found, sizeof found);
-    }
-    return library != NULL;
+    return library && !fd_library_find(library, symbols, FD_COUNT(symbols));
 }
 
 static fd_status check(fd_ctx *ctx, int code, const char *what) {

@@ -6,8 +6,8 @@
 #include <dlfcn.h>
 #include <mpi.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "base/library.h"
 #include "comm/transport.h"
 
 #ifndef OPEN_MPI
@@ -34,7 +34,7 @@ static struct {
     MPI_Errhandler errors_return;
 } mpi;
 
-static const struct { const char *name; void *to; } symbols[] = {
+static const fd_symbol symbols[] = {
     {"MPI_Init_thread", &mpi.init},
     {"MPI_Finalize", &mpi.finalize},
     {"MPI_Abort", &mpi.end_all},
@@ -63,12 +63,8 @@ static fd_status load(fd_ctx *ctx) {
     if (!library) library = dlopen(FD_MPI_LIBRARY, RTLD_NOW | RTLD_GLOBAL);
     if (!library)
         return FD_FAIL(ctx, FD_E_UNSUPPORTED, "ranks need Open MPI, version 3 or later, on every machine: %s", dlerror());
-    for (size_t i = 0; i < FD_COUNT(symbols); i++) {
-        void *found = dlsym(library, symbols[i].name);
-        if (!found) return FD_FAIL(ctx, FD_E_UNSUPPORTED, "Open MPI's library has no '%s'", symbols[i].name);
-        memcpy(symbols[i].to, &found, sizeof found);
-    }
-    return FD_OK;
+    const char *lacks = fd_library_find(library, symbols, FD_COUNT(symbols));
+    return lacks ? FD_FAIL(ctx, FD_E_UNSUPPORTED, "Open MPI's library has no '%s'", lacks) : FD_OK;
 }
 
 static fd_status check(fd_ctx *ctx, int code, const char *what) {
