@@ -93,8 +93,18 @@ static const char *describe(void) {
     return text;
 }
 
-static const fd_device device = {allocate, release,  zero,   put,    get,           wait,
-                                 record,   recorded, replay, forget, fd_cuda_sum, &fd_cuda_flat, describe};
+static bool memory(size_t *used, size_t *total) {
+    size_t left;
+    if (cudaMemGetInfo(&left, total) != cudaSuccess) {
+        cudaGetLastError();
+        return false;
+    }
+    *used = *total - left;
+    return true;
+}
+
+static const fd_device device = {allocate, release,  zero,   put,    get,         wait,          record,
+                                 recorded, replay,   forget, fd_cuda_sum, &fd_cuda_flat, memory, describe};
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 

@@ -35,6 +35,7 @@ typedef struct fd_device {
      * here: then it has to go through the host. Called by every rank. */
     fd_status (*sum)(fd_ctx *ctx, float *x, int64_t n, bool *done);
     const fd_flat *flat;
+    bool (*memory)(size_t *used, size_t *total);      /* of the whole device, whoever uses it; false: unknown */
     const char *(*describe)(void);      /* the device and its libraries, for reports */
 } fd_device;
 

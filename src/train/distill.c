@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "comm/comm.h"
 #include "io/json.h"
+#include "train/budget.h"
 #include "train/distill_update.h"
 #include "train/feed.h"
 #include "train/grid.h"
@@ -496,17 +497,47 @@ static fd_status print_plan(fd_ctx *ctx, const distillation *r, const char *desc
     const fd_distill_nets *n = &r->nets;
     printf("would run %s\n  teacher     %lld parameters, %s\n  heads       %lld parameters, %d of them\n"
            "  data        %lld images, %d classes\n  iterations  %.0f of %d images in passes of %d, every %d%s trains the student\n"
-           "  memory      %.1f MiB of activations and batches\n",
+           "  memory      %s\n",
            description, (long long)n->teacher->params.count_trained, r->o->teacher,
            n->heads ? (long long)n->heads->params.count_trained : 0, n->heads ? n->heads->config.ntap : 0, (long long)r->data.n,
            r->data.label_dim, ceil(r->o->job.duration / r->o->job.batch), r->o->job.batch, r->share.pass, r->method.freq,
            r->method.freq == 1 ? "st" : r->method.freq == 2 ? "nd" : r->method.freq == 3 ? "rd" : "th",
-           (double)fd_distiller_bytes(r->distiller) / 1048576);
+           r->job.memory);
     if (r->method.pairs)
         printf("  pairs       %lld, %.1f MiB, %d evaluations of the teacher each; the first %d iterations are theirs\n",
                (long long)r->method.pairs, (double)r->method.pairs * (double)r->pixels / 1048576, r->method.pair_steps,
                r->method.pair_iterations);
     return FD_OK;
+}
+
+/* Memory on the device for all that the steps touch. */
+static fd_status reserve(fd_ctx *ctx, distillation *r) {
+    const fd_distill_nets *n = &r->nets;
+    fd_net *const nets[] = {n->student, n->fake, n->heads, n->teacher};
+    fd_distill_progress *p = &r->progress;
+    fd_updater *u = &p->updater;
+    u->device = fd_distiller_device(r->distiller);
+    for (int k = 0; k < (int)FD_COUNT(nets); k++) {
+        if (!nets[k]) continue;
+        const fd_params *set = &nets[k]->params;
+        FD_TRY(fd_updater_reserve(ctx, u, set->w, set->total));
+        if (k >= FD_TRAINED_NETS) continue;
+        FD_TRY(fd_updater_reserve(ctx, u, set->g, set->trained));
+        FD_TRY(fd_updater_reserve(ctx, u, p->adam[k].m, set->trained));
+        FD_TRY(fd_updater_reserve(ctx, u, p->adam[k].v, set->trained));
+    }
+    for (int i = 0; i < p->n_ema; i++) FD_TRY(fd_updater_reserve(ctx, u, p->ema[i], n->student->params.total));
+    return FD_OK;
+}
+
+static const char *memory_text(fd_ctx *ctx, distillation *r) {
+    const fd_distill_nets *n = &r->nets;
+    fd_budget b = {.pass = fd_distiller_bytes(r->distiller)};
+    fd_budget_add_frozen(&b, &n->teacher->params);
+    fd_budget_add(&b, &n->student->params, r->progress.n_ema);
+    fd_budget_add(&b, &n->fake->params, 0);
+    if (n->heads) fd_budget_add(&b, &n->heads->params, 0);
+    return fd_budget_text(ctx, &r->arena, &b, r->share.pass, r->o->job.backend);
 }
 
 static fd_status prepare(fd_ctx *ctx, distillation *r) {
@@ -525,6 +556,10 @@ static fd_status prepare(fd_ctx *ctx, distillation *r) {
     do {
         spec.n = r->share.pass;
         s = fd_distiller_new(ctx, &spec, &r->nets, &r->distiller);
+        if (s == FD_OK && (s = reserve(ctx, r)) != FD_OK) {
+            fd_distiller_free(r->distiller);
+            r->distiller = NULL;
+        }
     } while (fd_job_smaller_pass(ctx, &o->job, s, &r->share));
     FD_TRY(s);
     FD_TRY(allocate(ctx, r));
@@ -538,7 +573,7 @@ static fd_status run(fd_ctx *ctx, distillation *r) {
                                               o->job.cond ? "cond" : "uncond", fd_family_name(r->nets.teacher->config.family),
                                               r->method.divergence->name, o->job.batch, o->job.desc ? "-" : "",
                                               o->job.desc ? o->job.desc : "");
-    if (!description) return FD_E_NOMEM;
+    if (!description || !(r->job.memory = memory_text(ctx, r))) return FD_E_NOMEM;
     if (o->job.dry_run) return print_plan(ctx, r, description);
     r->job.o = &o->job;
     r->job.description = description;

@@ -126,11 +126,15 @@ static fd_status report_tick(fd_ctx *ctx, fd_job *job, clock_state *t) {
     fd_format_duration(job->count.seconds, total);
     fd_format_duration(rate > 0 ? (job->o->duration - job->count.images) / rate : 0, eta);
     if (job->note) job->note(job, note, sizeof note);
+    const fd_device *device = job->o->backend ? job->o->backend->device : NULL;
+    size_t used = 0, all;
+    if (device) device->memory(&used, &all);
+    const double gpu = (double)used / (1 << 30);
     FD_TRY(fd_run_log(ctx, &job->run,
                       "tick %-5.0f kimg %-9.1f time %-12s sec/tick %-7.1f sec/kimg %-7.2f maintenance %-6.1f cpumem %-6.2f "
-                      "gpumem 0.00   reserved 0.00   images/s %-7.1f eta %-10s %s",
+                      "gpumem %-6.2f reserved %-6.2f images/s %-7.1f eta %-10s %s",
                       job->count.tick, job->count.images / 1e3, total, tick_sec, images > 0 ? tick_sec / images * 1e3 : 0,
-                      t->maintenance, fd_peak_rss_gb(), rate, eta, note));
+                      t->maintenance, fd_peak_rss_gb(), gpu, gpu, rate, eta, note));
     fd_stats_add(&job->stats, "Progress/tick", job->count.tick);
     fd_stats_add(&job->stats, "Progress/kimg", job->count.images / 1e3);
     fd_stats_add(&job->stats, "Timing/total_sec", job->count.seconds);
@@ -139,6 +143,7 @@ static fd_status report_tick(fd_ctx *ctx, fd_job *job, clock_state *t) {
     fd_stats_add(&job->stats, "Timing/maintenance_sec", t->maintenance);
     fd_stats_add(&job->stats, "Timing/images_per_sec", rate);
     fd_stats_add(&job->stats, "Resources/cpu_mem_gb", fd_peak_rss_gb());
+    if (device) fd_stats_add(&job->stats, "Resources/peak_gpu_mem_gb", gpu);
     json_t *object = json_object();
     fd_stats_write(&job->stats, object);
     json_object_set_new(object, "timestamp", fd_json_real((double)time(NULL)));
@@ -258,6 +263,7 @@ fd_status fd_job_run(fd_ctx *ctx, fd_job *job) {
                                (int64_t)(sizeof job->count / sizeof(double)));
     if (s == FD_OK) s = open_folder(ctx, job, fixed);
     if (s == FD_OK && job->o->folder) snprintf(job->o->folder, 4096, "%s", job->run.path);
+    if (s == FD_OK && job->memory) s = fd_run_log(ctx, &job->run, "Memory: %s", job->memory);
     if (s == FD_OK) s = run_to_end(ctx, job, fixed);
     fd_run_close(&job->run);
     fd_arena_free(&a);

@@ -19,6 +19,7 @@
 
 typedef struct fd_job {
     const fd_job_options *o;
+    const char *memory;           /* where it goes (budget.h), for the log */
     const char *description;      /* of the run folder: "sprites-cond-ddpmpp-batch64" */
     json_t *options;              /* training_options.json; what may differ on resume: run_find.h */
     void *self;

@@ -10,6 +10,7 @@
 #include "fdiv/sigma.h"
 #include "io/json.h"
 #include "train/augment.h"
+#include "train/budget.h"
 #include "train/edm_step.h"
 #include "train/feed.h"
 #include "train/grid.h"
@@ -211,6 +212,27 @@ static fd_status snapshot(fd_ctx *ctx, fd_job *job, int64_t kimg) {
 
 /* ---- the run ----------------------------------------------------------------------------------------------------- */
 
+/* A pass of so many images, with memory on the device for all that its steps touch. */
+static fd_status open_pass(fd_ctx *ctx, training *r, const fd_edm_step_spec *spec) {
+    const fd_params *p = &r->net->params;
+    fd_updater *u = &r->updater;
+    FD_TRY(fd_edm_step_open(ctx, r->net, spec, &r->pass));
+    fd_status s = fd_updater_reserve(ctx, u, p->w, p->total);
+    if (s == FD_OK) s = fd_updater_reserve(ctx, u, p->g, p->trained);
+    if (s == FD_OK) s = fd_updater_reserve(ctx, u, r->m, p->trained);
+    if (s == FD_OK) s = fd_updater_reserve(ctx, u, r->v, p->trained);
+    if (s == FD_OK) s = fd_updater_reserve(ctx, u, r->ema, p->total);
+    if (s != FD_OK) fd_edm_step_close(&r->pass);
+    return s;
+}
+
+static const char *memory_text(fd_ctx *ctx, training *r) {
+    const fd_plan_summary s = fd_exec_summary(r->pass.view.e);
+    fd_budget b = {.pass = s.act_bytes + s.input_bytes + s.work_bytes};
+    fd_budget_add(&b, &r->net->params, 1);
+    return fd_budget_text(ctx, &r->arena, &b, r->share.pass, r->o->job.backend);
+}
+
 static fd_status prepare(fd_ctx *ctx, training *r) {
     const fd_job_options *o = &r->o->job;
     FD_TRY(fd_job_dataset(ctx, o, &r->data));
@@ -222,13 +244,13 @@ static fd_status prepare(fd_ctx *ctx, training *r) {
     fd_edm_step_spec spec = {.dtype = o->dtype, .augment = r->o->augment > 0, .dropout_seed = o->seed,
                              .backend = o->backend};
     fd_status s;
+    r->updater.device = o->backend ? o->backend->device : NULL;
     do {
         spec.n = r->share.pass;
-        s = fd_edm_step_open(ctx, r->net, &spec, &r->pass);
+        s = open_pass(ctx, r, &spec);
     } while (fd_job_smaller_pass(ctx, o, s, &r->share));
     FD_TRY(s);
     r->all = (fd_range){0, r->net->params.trained};
-    r->updater.device = o->backend ? o->backend->device : NULL;
     r->feed = (fd_feed){&r->data, o->seed};
     FD_TRY(allocate_pass(ctx, r));
     if (!o->grid || !fd_comm_first(ctx)) return FD_OK;
@@ -242,15 +264,13 @@ static fd_status run(fd_ctx *ctx, training *r) {
     const char *description = fd_arena_printf(ctx, &r->arena, "%s-%s-%s-batch%d%s%s", r->data.name, o->cond ? "cond" : "uncond",
                                               fd_family_name(r->net->config.family), o->batch, o->desc ? "-" : "",
                                               o->desc ? o->desc : "");
-    if (!description) return FD_E_NOMEM;
+    if (!description || !(r->job.memory = memory_text(ctx, r))) return FD_E_NOMEM;
     if (o->dry_run) {
         fd_plan_summary s = fd_exec_summary(r->pass.view.e);
         printf("would run %s\n  network     %lld parameters\n  data        %lld images, %d classes\n"
-               "  iterations  %.0f of %d images in passes of %d\n  memory      %.1f MiB per pass, %.1f GFLOP per image\n",
+               "  iterations  %.0f of %d images in passes of %d, %.1f GFLOP per image\n  memory      %s\n",
                description, (long long)r->net->params.count_trained, (long long)r->data.n, r->data.label_dim,
-               ceil(o->duration / o->batch), o->batch, r->share.pass,
-               (double)(s.act_bytes + s.input_bytes + s.work_bytes) / 1048576,
-               s.flops / r->share.pass / 1e9);
+               ceil(o->duration / o->batch), o->batch, r->share.pass, s.flops / r->share.pass / 1e9, r->job.memory);
         return FD_OK;
     }
     r->job.o = o;

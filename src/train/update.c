@@ -7,6 +7,7 @@
 
 void fd_updater_close(fd_updater *u) {
     for (int i = 0; i < u->n; i++) fd_twin_put(u->held[i]);
+    for (int i = 0; i < u->n_reserved; i++) fd_twin_put(u->reserved[i]);
     *u = (fd_updater){0};
 }
 
@@ -21,6 +22,16 @@ static fd_status hold(fd_ctx *ctx, fd_updater *u, const float *host, int64_t cou
     FD_TRY(fd_twin_get(ctx, u->device, host, (size_t)count * sizeof(float), out));
     u->held[u->n++] = *out;
     return (*out)->newer ? FD_OK : u->device->put(ctx, (*out)->p, host, (*out)->bytes);
+}
+
+fd_status fd_updater_reserve(fd_ctx *ctx, fd_updater *u, const float *host, int64_t count) {
+    if (!u->device) return FD_OK;
+    for (int i = 0; i < u->n_reserved; i++)
+        if (u->reserved[i]->host == host) return FD_OK;
+    if (u->n_reserved == FD_UPDATER_BLOCKS) return FD_FAIL(ctx, FD_E_ARG, "an updater holds at most %d blocks", FD_UPDATER_BLOCKS);
+    FD_TRY(fd_twin_get(ctx, u->device, host, (size_t)count * sizeof(float), &u->reserved[u->n_reserved]));
+    u->n_reserved++;
+    return FD_OK;
 }
 
 /* Weights that the host changed since are brought over. */

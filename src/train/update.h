@@ -15,11 +15,15 @@
 
 typedef struct fd_updater {
     const fd_device *device;      /* NULL: the host */
-    fd_twin *held[FD_UPDATER_BLOCKS];
-    int n;
+    fd_twin *held[FD_UPDATER_BLOCKS], *reserved[FD_UPDATER_BLOCKS];
+    int n, n_reserved;
 } fd_updater;                     /* {0}: the host */
 
 void fd_updater_close(fd_updater *u);      /* before the blocks are freed */
+
+/* Memory on the device for a block, now: so that a training that does not fit is told before its first step. No-op on the host, or
+ * the second time. */
+fd_status fd_updater_reserve(fd_ctx *ctx, fd_updater *u, const float *host, int64_t count);
 
 /* g = 0 */
 fd_status fd_updater_clear(fd_ctx *ctx, fd_updater *u, fd_params *p);

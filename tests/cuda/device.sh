@@ -93,6 +93,26 @@ good train --data set.zip --cond --cbase 8 --cres 1,2 --blocks 1 --attn 8 --drop
     --iterations 3 --tick 8 --grid 0 --quiet --outdir halves --dump 1 --device cuda --resume
 same whole/*/network-snapshot-000000.safetensors halves/*/network-snapshot-000000.safetensors
 
+# Memory is taken before the first step: where a pass does not fit, a smaller one is; where nothing fits, one line says so.
+plan() {        # KIB COMMAND: images of a pass on a device of that size
+    kib=$1; shift
+    EMULATOR_KIB=$kib; export EMULATOR_KIB
+    good "$@" --batch 8 --grid 0 --device cuda --outdir small --dry-run
+    unset EMULATOR_KIB
+    images=$(sed -n 's/.* a pass of \([0-9]*\) image.*/\1/p' out)
+    total=$(sed -n 's/.* a pass of .*: \([0-9]*\)[0-9.]* MiB on a device.*/\1/p' out)
+}
+for command in "train --data set.zip --cond --cbase 8 --cres 1,2 --blocks 1 --attn 8" "distill --teacher teacher.safetensors --data set.zip --cond --divergence js"; do
+    plan 1000000 $command
+    [ "$images" = 8 ] || bad "$command: passes of $images, and a device of a gigabyte"
+    plan $((1024 * (total + 1) * 3 / 4)) $command
+    [ "$images" -lt 8 ] || bad "$command: passes of $images, and three quarters of the memory"
+    EMULATOR_KIB=100; export EMULATOR_KIB
+    refuse 1 "out of GPU memory" $command --batch 8 --device cuda --outdir small
+    unset EMULATOR_KIB
+    absent small
+done
+
 # Timings name the device and do not claim a peak that nobody measured.
 for kind in denoise train generate; do
     good bench --network student.safetensors --case $kind --batch 2 --images 2 --reps 1 --device cuda

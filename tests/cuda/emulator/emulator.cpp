@@ -318,9 +318,17 @@ const char *cudaGetErrorString(cudaError_t e) {
     default: return "error";
     }
 }
+/* Of the device: EMULATOR_KIB, or as good as endless. */
+static size_t memory() {
+    const char *kib = getenv("EMULATOR_KIB");
+    return kib ? (size_t)atoll(kib) << 10 : REGION;
+}
+static size_t asked;      /* bytes in live buffers */
+static std::map<void *, size_t> sizes;
+
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
-    *free_bytes = REGION - used;
-    *total_bytes = REGION;
+    *free_bytes = memory() - asked;
+    *total_bytes = memory();
     return cudaSuccess;
 }
 cudaError_t cudaMalloc(void **p, size_t bytes) {
@@ -330,6 +338,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
         if (m == MAP_FAILED) return cudaErrorMemoryAllocation;
         region = (char *)m;
     }
+    if (bytes > memory() - asked) return cudaErrorMemoryAllocation;
     const size_t whole = (bytes + PAGE - 1) / PAGE * PAGE + PAGE;      /* one page is left free behind each buffer */
     char *room = find_room(whole);
     if (!room) return cudaErrorMemoryAllocation;
@@ -339,6 +348,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
     ASAN_POISON_MEMORY_REGION(room + bytes, whole - bytes);
     unlock(false);
     live[room] = whole;
+    asked += sizes[room] = bytes;
     *p = room;
     return cudaSuccess;
 }
@@ -348,6 +358,7 @@ cudaError_t cudaFree(void *p) {
     if (b == live.end()) return cudaErrorInvalidValue;
     ASAN_POISON_MEMORY_REGION(b->first, b->second);
     holes[b->first] = b->second;
+    asked -= sizes[p];
     live.erase(b);
     return cudaSuccess;
 }
