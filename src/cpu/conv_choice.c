@@ -24,7 +24,7 @@ fd_conv_algorithm fd_cpu_conv_algorithm_now(void) {
 static fd_shape weights(const fd_call *c, fd_conv_role role) { return role == FD_CONV_BWD_W ? c->out[0].s : c->in[1].s; }
 
 /* A wide network's pictures of up to four tiles: at a batch of one the weights' transform costs more than the products,
- * and a processor that multiplies bf16 itself needs 2.5 times as long as for the direct convolution. (At a batch of eight
+ * and a processor that multiplies bf16 itself needs 1.4 times as long as for the direct convolution. (At a batch of eight
  * it would need a seventh less, but the batch may not decide. The gradients are asked for at large batches only.) */
 static bool too_few_tiles(const fd_buf *x, fd_shape w) {
     return x->dt == FD_BF16 && fd_cpu_has_bf16() && fd_pixels(x->s) <= 64 && w.n >= 256 && w.c >= 256;
