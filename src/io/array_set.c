@@ -1,8 +1,6 @@
 #include "io/array_set.h"
 
-#include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 #include "io/pickle.h"
 #include "io/tar.h"
@@ -276,8 +274,8 @@ static bool has_file(const char *folder, const char *name) {
 bool fd_array_set_is(const char *path) {
     const cifar_kind *k;
     if (fd_is_folder(path)) {
-        for (size_t i = 0; i < FD_COUNT(kinds); i++)
-            if (has_file(path, kinds[i].file[0])) return true;
+        for (size_t i = 0; i < FD_COUNT(kinds); i++)      /* a file called "train" alone may be anything */
+            if (has_file(path, kinds[i].file[0]) && (kinds[i].train > 1 || has_file(path, kinds[i].file[1]))) return true;
         return false;
     }
     uint8_t start[512];

@@ -171,7 +171,11 @@ static void test_cifar_100(void **state) {
     part.n = 0;
     put_pickle(&part, 0, "fine_labels");
     expect_cifar(save("train", part.p, part.n), BATCH, 0, 100);
+    assert_false(fd_array_set_is(folder));
+    save("test", part.p, part.n);
+    expect_cifar(folder, BATCH, 0, 100);
     remove(name_in_folder("train"));
+    remove(name_in_folder("test"));
     part.n = 0;
     put_binary(&part, 4, 2);
     expect_cifar(save("test.bin", part.p, part.n), BATCH, 4, 100);
