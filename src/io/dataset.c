@@ -29,10 +29,14 @@ static const char *image_name(const struct fd_dataset_body *b, int64_t i) {
 static size_t image_bytes(const fd_dataset *d) { return (size_t)d->c * (size_t)d->h * (size_t)d->w; }
 
 static void set_name(fd_dataset *d, const char *path) {
+    static const char *const endings[] = {".zip", ".gz", ".tar"};      /* in this order: .tar.gz loses both */
     size_t end = strlen(path), begin;
     while (end > 1 && path[end - 1] == '/') end--;
     for (begin = end; begin > 0 && path[begin - 1] != '/'; begin--) {}
-    if (end - begin > 4 && !strncmp(path + end - 4, ".zip", 4)) end -= 4;
+    for (size_t i = 0; i < FD_COUNT(endings); i++) {
+        const size_t n = strlen(endings[i]);
+        if (end - begin > n && !strncmp(path + end - n, endings[i], n)) end -= n;
+    }
     snprintf(d->name, sizeof d->name, "%.*s", (int)(end - begin), path + begin);
     snprintf(d->path, sizeof d->path, "%s", path);
 }

@@ -2,8 +2,8 @@
  * stb_image.
  *
  * Decoding judges by content, not by file name, and gives 8-bit gray or RGB: palettes are expanded, 1/2/4-bit gray is
- * scaled to 0…255, 16 bits are rounded to 8, alpha is dropped without blending (Pillow's convert("RGB")), colour
- * profiles and gamma are ignored. Anything damaged is an error; there are no half-read pictures.
+ * scaled to 0…255, 16 bits are rounded to 8, alpha is dropped without blending and printing colours (CMYK) become RGB as
+ * in Pillow's convert("RGB"), colour profiles and gamma are ignored. Anything damaged is an error; there are no half-read pictures.
  */
 #ifndef FD_IO_IMAGE_H
 #define FD_IO_IMAGE_H

@@ -45,24 +45,35 @@ static void on_progress(j_common_ptr jpeg) {
     longjmp(d->give_up, 1);
 }
 
+/* Printing colours as Pillow's convert("RGB") has them; a handful of ImageNet's pictures need it. JPEG has the inks inverted, as
+ * Adobe writes them: 255 is none. */
+static void rgb_of_inks(uint8_t *rgb, const uint8_t *inks, int n) {
+    for (; n; n--, rgb += 3, inks += 4)
+        for (int i = 0; i < 3; i++) {
+            const int k = inks[3], t = (255 - inks[i]) * k + 128, v = k - (((t >> 8) + t) >> 8);
+            rgb[i] = (uint8_t)(v < 0 ? 0 : v);
+        }
+}
+
 static fd_status read_picture(fd_ctx *ctx, decoder *d, fd_bytes file, const char *name, fd_image *out) {
     struct jpeg_decompress_struct *j = &d->jpeg;
     jpeg_mem_src(j, file.data, file.size);
     jpeg_read_header(j, TRUE);
-    if (j->jpeg_color_space == JCS_CMYK || j->jpeg_color_space == JCS_YCCK)
-        return FD_FAIL(ctx, FD_E_UNSUPPORTED, "%s: a JPEG in printing colours (CMYK): convert it to RGB", name);
     if (j->arith_code)           /* its damage cannot be told from the messages of every libjpeg */
         return FD_FAIL(ctx, FD_E_UNSUPPORTED, "%s: a JPEG with arithmetic coding: save it with Huffman coding", name);
+    const bool cmyk = j->jpeg_color_space == JCS_CMYK || j->jpeg_color_space == JCS_YCCK;
     int c = j->jpeg_color_space == JCS_GRAYSCALE ? 1 : 3;
-    j->out_color_space = c == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    j->out_color_space = c == 1 ? JCS_GRAYSCALE : cmyk ? JCS_CMYK : JCS_RGB;
     if ((int64_t)j->image_width * j->image_height > (int64_t)file.size * 4096)
         return FD_FAIL(ctx, FD_E_FORMAT, "%s: announces %u x %u pixels, which its %zu bytes cannot hold", name,
                        j->image_width, j->image_height, file.size);
     FD_TRY(fd_image_make(ctx, name, j->image_width, j->image_height, c, file.size, out));
     jpeg_start_decompress(j);
+    JSAMPARRAY inks = cmyk ? j->mem->alloc_sarray((j_common_ptr)j, JPOOL_IMAGE, 4 * j->output_width, 1) : NULL;
     while (j->output_scanline < j->output_height) {
         JSAMPROW row = out->p + (size_t)j->output_scanline * (size_t)out->w * (size_t)c;
-        jpeg_read_scanlines(j, &row, 1);
+        jpeg_read_scanlines(j, cmyk ? inks : &row, 1);
+        if (cmyk) rgb_of_inks(row, inks[0], out->w);
     }
     jpeg_finish_decompress(j);
     return FD_OK;

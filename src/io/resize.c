@@ -35,25 +35,33 @@ static fd_status make_window(fd_ctx *ctx, fd_arena *a, fd_filter filter, int fro
     return FD_OK;
 }
 
-static uint8_t rounded(int64_t sum) {
-    int64_t v = sum >> FRACTION_BITS;
+/* 32 bits hold a sum: weights of 22 bits that sum to 1, pixels of 8, and the overshoot. */
+static uint8_t rounded(int32_t sum) {
+    int32_t v = sum >> FRACTION_BITS;
     return v < 0 ? 0 : v > 255 ? 255 : (uint8_t)v;
 }
 
-/* One pass along lines: pixel i of a line lies at i * step; there are `lines` of them, `line_step` apart. */
-static void pass(const window *w, int to, int lines, const uint8_t *in, size_t step_in, size_t line_in, uint8_t *out,
-                 size_t step_out, size_t line_out, int c) {
-    for (int line = 0; line < lines; line++)
-        for (int t = 0; t < to; t++) {
-            const int32_t *k = w->weight + (size_t)t * (size_t)w->of.reach;
-            const uint8_t *p = in + (size_t)line * line_in + (size_t)w->of.first[t] * step_in;
-            uint8_t *q = out + (size_t)line * line_out + (size_t)t * step_out;
-            for (int ch = 0; ch < c; ch++) {
-                int64_t sum = 1 << (FRACTION_BITS - 1);
-                for (int i = 0; i < w->of.count[t]; i++) sum += (int64_t)p[(size_t)i * step_in + (size_t)ch] * k[i];
-                q[ch] = rounded(sum);
-            }
+static void across_row(const window *w, int to, const uint8_t *in, uint8_t *out, int c) {
+    for (int t = 0; t < to; t++) {
+        const int32_t *k = w->weight + (size_t)t * (size_t)w->of.reach;
+        const uint8_t *p = in + (size_t)w->of.first[t] * (size_t)c;
+        for (int ch = 0; ch < c; ch++) {
+            int32_t sum = 1 << (FRACTION_BITS - 1);
+            for (int i = 0; i < w->of.count[t]; i++) sum += p[i * c + ch] * k[i];
+            out[t * c + ch] = rounded(sum);
         }
+    }
+}
+
+/* Row t of the result from whole rows of `row` bytes, with sum [row] as scratch. */
+static void down_row(const window *w, int t, const uint8_t *in, size_t row, int32_t *sum, uint8_t *out) {
+    const int32_t *k = w->weight + (size_t)t * (size_t)w->of.reach;
+    for (size_t x = 0; x < row; x++) sum[x] = 1 << (FRACTION_BITS - 1);
+    for (int i = 0; i < w->of.count[t]; i++) {
+        const uint8_t *p = in + (size_t)(w->of.first[t] + i) * row;
+        for (size_t x = 0; x < row; x++) sum[x] += p[x] * k[i];
+    }
+    for (size_t x = 0; x < row; x++) out[x] = rounded(sum[x]);
 }
 
 static fd_status resize(fd_ctx *ctx, fd_arena *a, fd_filter filter, const fd_image *in, fd_image *out) {
@@ -64,15 +72,17 @@ static fd_status resize(fd_ctx *ctx, fd_arena *a, fd_filter filter, const fd_ima
         uint8_t *middle;
         FD_NEW(ctx, a, middle, fd_mul_size(row_out, (size_t)in->h));
         FD_TRY(make_window(ctx, a, filter, in->w, out->w, &across));
-        pass(&across, out->w, in->h, p, c, row_in, middle, c, row_out, in->c);
+        for (int y = 0; y < in->h; y++) across_row(&across, out->w, p + (size_t)y * row_in, middle + (size_t)y * row_out, in->c);
         p = middle;
     }
     if (out->h == in->h) {
         memcpy(out->p, p, row_out * (size_t)in->h);
         return FD_OK;
     }
+    int32_t *sum;
+    FD_NEW(ctx, a, sum, row_out);
     FD_TRY(make_window(ctx, a, filter, in->h, out->h, &down));
-    pass(&down, out->h, out->w, p, row_out, c, out->p, row_out, c, in->c);
+    for (int t = 0; t < out->h; t++) down_row(&down, t, p, row_out, sum, out->p + (size_t)t * row_out);
     return FD_OK;
 }
 

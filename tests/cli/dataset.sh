@@ -57,6 +57,11 @@ rm codecs/b.png
 "$FDISTILL" dataset check codecs >out 2>err
 grep -q JPEG out && bad "a set of JPEGs alone is called mixed"
 
+# Printing colours: the pixels of Pillow 13's convert("RGB"), which made this digest.
+mkdir inks
+cp "$SOURCE/tests/fuzz/corpus/image/cmyk.jpg" inks/a.jpg
+digest inks | grep -q 7164bb4582f0f71d93b5ea89f8f5110942977c1a7f590b2446aca73158aebcc2 || bad "CMYK: $(digest inks)"
+
 # Arrays are sets like others: MNIST's files, CIFAR-100's test part.
 { printf '\000\000\010\003\000\000\000\002\000\000\000\034\000\000\000\034'; head -c 1568 a.zip; } >t10k-images-idx3-ubyte
 printf '\000\000\010\001\000\000\000\002\004\011' | gzip >labels.gz
@@ -66,6 +71,8 @@ has "not an idx file of bytes with 3 dimensions" out
 cp labels.gz t10k-labels-idx1-ubyte.gz
 good dataset check t10k-images-idx3-ubyte.gz
 has "2 images, 32 x 32, gray, labels of dimension 10" out
+good dataset stats t10k-images-idx3-ubyte.gz
+grep -qx "name      t10k-images-idx3-ubyte" out || bad "the name of a gzipped set keeps its ending"
 good dataset create --source t10k-images-idx3-ubyte.gz --dest mnist.zip
 [ "$(digest t10k-images-idx3-ubyte.gz)" = "$(digest mnist.zip)" ] || bad "MNIST converted has another digest"
 mkdir cifar-100-binary
