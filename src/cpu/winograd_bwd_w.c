@@ -15,8 +15,9 @@
 enum {
     GROUP_BYTES = 16 << 20,     /* of M          */
     /* Of V and Y. M is read and written for each chunk: if it is large, so are the chunks; if it is small, they are small enough to
-     * stay in the cores' own caches (a fifth less time for the small network, where the shared cache is busy). */
-    CHUNK_BYTES = 8 << 20, SMALL_M = 4 << 20, SMALL_CHUNK_BYTES = 1 << 20,
+     * stay near the cores (two cores with 1 MiB each, shared cache busy: a fifth less time for the small network), but not so small
+     * that many threads would do little else than meet. */
+    CHUNK_BYTES = 8 << 20, SMALL_M = 4 << 20, SMALL_CHUNK_BYTES = 2 << 20,
     RANGE = 16,                 /* tiles of one partial sum of db */
 };
 
