@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/checkpoint.h"
 #include "io/json.h"
 #include "io/npy.h"
 
@@ -41,7 +42,28 @@ static fd_status read_meta(fd_ctx *ctx, const char *path, const fd_npy *bytes, f
     return ctx->code;
 }
 
-/* A mean and a covariance as double, with everything checked that a distance relies on. */
+/* Everything that a distance relies on, of m [d] and c [d][d]. */
+static fd_status check_pair(fd_ctx *ctx, const char *path, const char *mean, const char *cov, int64_t d, const double *m,
+                            const double *c) {
+    for (int64_t i = 0; i < d; i++)
+        if (!isfinite(m[i])) return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s[%lld] is not finite", path, mean, (long long)i);
+    for (int64_t i = 0; i < d * d; i++)
+        if (!isfinite(c[i]))
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s holds values that are not finite", path, cov);
+    for (int64_t i = 0; i < d; i++) {
+        if (c[i * d + i] < 0)
+            return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s has a negative variance at %lld", path, cov, (long long)i);
+        for (int64_t j = 0; j < i; j++) {
+            double u = c[i * d + j], v = c[j * d + i];
+            if (fabs(u - v) > 1e-6 * (fabs(u) + fabs(v)) + 1e-12)
+                return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s is not symmetric at (%lld, %lld)", path, cov, (long long)i,
+                               (long long)j);
+        }
+    }
+    return FD_OK;
+}
+
+/* A mean and a covariance as double. */
 static fd_status read_pair(fd_ctx *ctx, fd_zip *z, const char *path, const char *mean, const char *cov, fd_arena *a,
                            int *d, double **mu_out, double **sigma_out) {
     fd_npy mu, sigma;
@@ -61,22 +83,7 @@ static fd_status read_pair(fd_ctx *ctx, fd_zip *z, const char *path, const char 
     *d = (int)mu.count;
     *mu_out = m;
     *sigma_out = c;
-    for (int64_t i = 0; i < mu.count; i++)
-        if (!isfinite(m[i])) return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s[%lld] is not finite", path, mean, (long long)i);
-    for (int64_t i = 0; i < sigma.count; i++)
-        if (!isfinite(c[i]))
-            return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s holds values that are not finite", path, cov);
-    for (int64_t i = 0; i < mu.count; i++) {
-        if (c[i * mu.count + i] < 0)
-            return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s has a negative variance at %lld", path, cov, (long long)i);
-        for (int64_t j = 0; j < i; j++) {
-            double u = c[i * mu.count + j], v = c[j * mu.count + i];
-            if (fabs(u - v) > 1e-6 * (fabs(u) + fabs(v)) + 1e-12)
-                return FD_FAIL(ctx, FD_E_FORMAT, "%s: %s is not symmetric at (%lld, %lld)", path, cov, (long long)i,
-                               (long long)j);
-        }
-    }
-    return FD_OK;
+    return check_pair(ctx, path, mean, cov, mu.count, m, c);
 }
 
 static fd_status read_moments(fd_ctx *ctx, fd_zip *z, const char *path, fd_reference *r) {
@@ -89,7 +96,48 @@ static fd_status read_moments(fd_ctx *ctx, fd_zip *z, const char *path, fd_refer
     return read_pair(ctx, z, path, "mu_s", "sigma_s", &r->arena, &r->ds, &r->mu_s, &r->sigma_s);
 }
 
+static const fd_pk_array *find_array(const fd_checkpoint *c, const char *name) {
+    for (int i = 0; i < c->narrays; i++)
+        if (!strcmp(c->array[i].path, name)) return c->array[i].array;
+    return NULL;
+}
+
+static double *doubles_of(fd_ctx *ctx, fd_arena *a, const fd_pk_array *from) {
+    double *p = fd_arena_alloc(ctx, a, fd_mul_size((size_t)from->count, sizeof *p));
+    for (int64_t i = 0; p && i < from->count; i++) p[i] = fd_pk_array_at(from, i);
+    return p;
+}
+
+static fd_status take_pickled(fd_ctx *ctx, const char *path, const fd_checkpoint *c, fd_reference *r) {
+    const fd_pk_array *mu = find_array(c, "fid/mu"), *sigma = find_array(c, "fid/sigma");
+    if (!mu || !sigma)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: holds no fid/mu and fid/sigma, as EDM2's references do", path);
+    if (mu->type[0] != 'f' || sigma->type[0] != 'f' || mu->rank != 1 || mu->count < 1 || mu->count > 65536 || sigma->rank != 2 ||
+        sigma->dim[0] != mu->count || sigma->dim[1] != mu->count)
+        return FD_FAIL(ctx, FD_E_FORMAT, "%s: fid/mu and fid/sigma have types or shapes that do not belong together", path);
+    r->d = (int)mu->count;
+    r->mu = doubles_of(ctx, &r->arena, mu);
+    r->sigma = r->mu ? doubles_of(ctx, &r->arena, sigma) : NULL;
+    return r->sigma ? check_pair(ctx, path, "fid/mu", "fid/sigma", r->d, r->mu, r->sigma) : FD_E_NOMEM;
+}
+
+/* EDM2's: a pickle of a dict of metrics, {'fid': {'mu': …, 'sigma': …}, 'fd_dinov2': …}. Inception's are taken. */
+static fd_status load_pickle(fd_ctx *ctx, const char *path, fd_reference *r) {
+    fd_checkpoint *c;
+    FD_TRY(fd_checkpoint_open(ctx, path, &c));
+    fd_status s = take_pickled(ctx, path, c, r);
+    fd_checkpoint_close(c);
+    if (s != FD_OK) fd_reference_free(r);
+    return s;
+}
+
+static bool is_pickle(const char *path) {
+    size_t n = strlen(path);
+    return n > 4 && !strcmp(path + n - 4, ".pkl");
+}
+
 fd_status fd_reference_load_features(fd_ctx *ctx, const char *path, fd_reference *r) {
+    if (is_pickle(path)) return FD_OK;
     fd_zip *z;
     fd_npy f;
     FD_TRY(fd_zip_open(ctx, path, &z));
@@ -109,6 +157,7 @@ fd_status fd_reference_load_features(fd_ctx *ctx, const char *path, fd_reference
 
 fd_status fd_reference_load(fd_ctx *ctx, const char *path, fd_reference *out) {
     *out = (fd_reference){0};
+    if (is_pickle(path)) return load_pickle(ctx, path, out);
     fd_zip *z;
     FD_TRY(fd_zip_open(ctx, path, &z));
     fd_status s = read_moments(ctx, z, path, out);

@@ -35,7 +35,8 @@ typedef struct fd_reference {
     fd_arena arena;
 } fd_reference;
 
-/* Reads the keys of EDM, pytorch-fid, FastGen and ADM's evaluator (mu, sigma, mu_s, sigma_s) and lucidrains' m2, s2; the
+/* Reads the keys of EDM, pytorch-fid, FastGen and ADM's evaluator (mu, sigma, mu_s, sigma_s) and lucidrains' m2, s2, and from a
+ * .pkl the fid entry of EDM2's; the
  * features only on request. FORMAT for anything that is no such statistics. Owner: the caller. */
 fd_status fd_reference_load(fd_ctx *ctx, const char *path, fd_reference *out);
 /* The features of an open reference, from the same file; FORMAT if they do not fit. r->features stays NULL where the file

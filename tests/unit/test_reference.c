@@ -130,10 +130,61 @@ static void test_more(void **state) {
     refused(&ctx, fd_reference_load(&ctx, path, &back), "sigma_s has a negative variance");
 }
 
+/* As NumPy pickles them with protocol 2 under Python 2 (later ones differ in how they write bytes, which test_pickle.c covers). */
+static void put_array(FILE *f, const char *key, const double *p, int rank, int n) {
+    const int bytes = n * (rank == 2 ? n : 1) * 8;
+    fprintf(f, "X%c%c%c%c%s", (int)strlen(key), 0, 0, 0, key);
+    fputs("cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK", f);
+    fwrite("\0\x85U\1b\x87R(K\1", 1, 10, f);
+    if (rank == 1) fprintf(f, "K%c\x85", n);
+    else fprintf(f, "K%cK%c\x86", n, n);
+    fputs("cnumpy\ndtype\nU\2f8K", f);
+    fwrite("\0K\1\x87R(K\3U\1<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89", 1, 29, f);
+    fprintf(f, "U%c", bytes);
+    fwrite(p, 1, (size_t)bytes, f);
+    fputs("tb", f);
+}
+
+static fd_status load_pickle(fd_ctx *ctx, const char *metric, const double *mu, int d, const double *sigma, int e, fd_reference *r) {
+    char name[80];
+    snprintf(name, sizeof name, "%s.pkl", path);
+    FILE *f = fopen(name, "wb");
+    assert_non_null(f);
+    fprintf(f, "\x80\2}X%c%c%c%c%s}(", (int)strlen(metric), 0, 0, 0, metric);
+    put_array(f, "mu", mu, 1, d);
+    put_array(f, "sigma", sigma, 2, e);
+    fputs("us.", f);
+    fclose(f);
+    fd_clear(ctx);
+    fd_status s = fd_reference_load(ctx, name, r);
+    unlink(name);
+    return s;
+}
+
+static void test_edm2(void **state) {
+    (void)state;
+    static fd_ctx ctx;
+    const double mu[2] = {1.5, -200}, sigma[4] = {2, 0.25, 0.25, 1e9}, skew[4] = {2, 0.25, 0.5, 1}, hollow[4] = {2, 0, 0, NAN};
+    fd_reference r;
+    if (load_pickle(&ctx, "fid", mu, 2, sigma, 2, &r) != FD_OK) fail_msg("%s", ctx.message);
+    assert_true(r.d == 2 && !r.from.known && !r.features);
+    assert_memory_equal(r.mu, mu, sizeof mu);
+    assert_memory_equal(r.sigma, sigma, sizeof sigma);
+    fd_reference_free(&r);
+    static const struct { const char *metric; int d, which; const char *reason; } bad[] = {
+        {"fd_dinov2", 2, 0, "holds no fid/mu"}, {"fid", 1, 0, "do not belong together"}, {"fid", 2, 1, "not symmetric"},
+        {"fid", 2, 2, "not finite"}};
+    for (size_t i = 0; i < FD_COUNT(bad); i++) {
+        const double *cov = bad[i].which == 0 ? sigma : bad[i].which == 1 ? skew : hollow;
+        assert_int_equal(load_pickle(&ctx, bad[i].metric, mu, bad[i].d, cov, 2, &r), FD_E_FORMAT);
+        if (!strstr(ctx.message, bad[i].reason)) fail_msg("'%s' does not say '%s'", ctx.message, bad[i].reason);
+    }
+}
+
 int main(void) {
     snprintf(path, sizeof path, "/tmp/fd-test-reference-%d.npz", (int)getpid());
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_others),
-                                       cmocka_unit_test(test_more)};
+                                       cmocka_unit_test(test_more), cmocka_unit_test(test_edm2)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
     return failed;
